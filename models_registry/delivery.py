@@ -46,7 +46,7 @@ class Receiver:
 
 
 def url_problem(url: str, private_hosts: frozenset[str]) -> str:
-    """Return what is wrong with a receiver's address; an empty text if it is valid."""
+    """Return the problem of a receiver's address; an empty text if it is valid."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -140,7 +140,7 @@ class _Pinned(http.client.HTTPConnection):
 
 
 class _PinnedTls(_Pinned):
-    """The same with TLS; the certificate must match the name."""
+    """A pinned connection with TLS; the certificate must match the name."""
 
     default_port = http.client.HTTPS_PORT
 

@@ -52,7 +52,7 @@ class Scope:
         return all(re.fullmatch(_regex(patterns), name) for patterns in self.sets)
 
     def condition(self, path: str) -> Q:
-        """Return the same as a condition on rows whose model's name is at `path`."""
+        """Return this scope as a condition on rows whose model's name is at `path`."""
         found = Q()
         for patterns in self.sets:
             found &= Q(**{f"{path}__regex": f"^{_regex(patterns)}$"}) if patterns else Q(pk__in=[])

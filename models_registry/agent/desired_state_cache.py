@@ -55,7 +55,7 @@ class DesiredStateCache:
         )
 
     def keep_all(self, state: DesiredState) -> None:
-        """Replace the stored desired state by this one; details of its models stay."""
+        """Replace the stored desired state by `state`; details of its models stay."""
         kept = self.recall() or DesiredState()
         self.keep({name: state.of(name) for name in kept.names() | state.names()}, first=state.first)
 

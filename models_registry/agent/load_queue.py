@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 MAX_PAUSE_SECONDS = 300.0
 MAX_KEPT = 100
-# The master replaces a dead worker within this time. An older entry does not tell how long the load of its holder took.
+# The master replaces a dead worker within this time. From an older entry, the duration of its load is not known.
 REPLACED_SECONDS = 60.0
 
 
@@ -63,8 +63,8 @@ class Journal:
     def note_death(self, now: float, *, limit_seconds: float) -> None:
         """Record that the last process died during its load.
 
-        A first death may have any reason, so the load is repeated at once. After a load that took all of
-        `limit_seconds`, or after a second death, the pause grows with the time that the deaths cost.
+        A first death may have any reason, so the load is repeated at once. There is a pause after a second death, and
+        after a load that took all of `limit_seconds`. The pause grows with the time that the deaths cost.
         """
         if not self.digest:
             return

@@ -39,9 +39,9 @@ WARM_UP_PREDICTIONS = 3
 INLINE_SECONDS = 0.0005
 # Several rows that together take at most this time are also predicted on the event loop.
 INLINE_ROWS_SECONDS = 0.002
-# The same limit for the short rows that fit into the space of one row with names and all digits.
+# The limit instead, if the rows need no more space than one row with names and all digits.
 MAX_INLINE_SECONDS = 0.005
-# Rows of the call whose time tells how long several rows take.
+# Rows of the call that is timed, to estimate the time of several rows.
 TIMED_ROWS = 128
 # The first calls of a model take several times as long as later ones.
 TIMED_CALLS = 30
@@ -261,7 +261,7 @@ class Preparation:
             return form.native
 
         missing = StorageUnavailable(
-            f"The native form of {version.model} {version.number}, which explanations need, cannot be opened now: its "
+            f"Explanations need the native form of {version.model} {version.number}, which cannot be opened now. Its "
             "artifact is no longer in this machine's cache. Give the cache more room (MODELS_CACHE_MB), and activate "
             "the version again."
         )

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 FILE_SECONDS = 60.0
 FILE_ROWS = 10_000
 RETRY_SECONDS = 15.0
-# Size of the files that wait on this machine's disk while the storage is unavailable; above it, the oldest are dropped.
+# Limit of the files that wait on this disk while the storage is unavailable; above it, the oldest are dropped.
 MAX_WAITING_BYTES = 200_000_000
 # A file of another worker that has waited this long belongs to an ended worker.
 ORPHANED_SECONDS = 600.0

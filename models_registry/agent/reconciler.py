@@ -120,7 +120,7 @@ class Reconciler:
         self._thread.stop()
 
     def reconcile(self) -> None:
-        """Start all changes towards the desired state, and report what has changed."""
+        """Start all changes towards the desired state, and report the changed models."""
         changed = self._reader.poll()
         self.runtime.desired_state_read_at = time.time()
         self._carry_out(changed)

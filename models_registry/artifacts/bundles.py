@@ -28,7 +28,7 @@ _TARGET_WORDS = frozenset({"y", "target", "targets", "label", "labels", "output"
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The combined predictor; `description` tells how the parts are used, `features` has the input names if given."""
+    """The combined predictor; `description` says how the parts are used, `features` has the input names if given."""
 
     estimator: Any
     description: str

@@ -64,7 +64,7 @@ def takes_text(estimator: Any) -> bool:
 
 
 def is_own_code(step: Any) -> bool:
-    """Return whether a step does not tell its input types: a function, or another library's class."""
+    """Return whether the input types of a step are unknown: a function, or another library's class."""
     if type(step).__name__ == "FunctionTransformer":
         return step.func is not None and not isinstance(step.func, np.ufunc)
     return not type(step).__module__.startswith(("sklearn.", boosters.__name__))
@@ -91,7 +91,7 @@ def _describe_steps(steps: list[Any], count: int, onward: Feature) -> list[Featu
     behind = getattr(steps[1], "n_features_in_", 0) if fills and len(steps) > 1 else 0
     # Missing-value indicators follow the columns.
     if behind == count or (behind > count and getattr(first, "add_indicator", False)):
-        # An imputer only fills missing values: the next step tells the columns' types.
+        # An imputer only fills missing values: the next step determines the columns' types.
         is_none = getattr(first, "missing_values", math.nan) is None
         described = _describe_steps(steps[1:], behind, onward)[:count]
         # An imputer may read every column, even one that a later step drops.

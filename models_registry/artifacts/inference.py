@@ -77,7 +77,7 @@ def _with_outputs(estimator: Any, schema: Schema) -> Schema:
 
 
 def _output_count(estimator: Any) -> int:
-    """Return the number of outputs if the estimator tells it; the load test corrects it."""
+    """Return the number of outputs if the estimator stores it, else 1; the load test corrects it."""
     count = getattr(estimator, "n_outputs_", 1)
     return count if isinstance(count, int) else 1
 
@@ -196,7 +196,7 @@ def _declared(
 
 
 def _features(estimator: Any, names: tuple[str, ...]) -> tuple[Feature, ...]:
-    """Return one feature per name, with the types that the consuming steps tell."""
+    """Return one feature per name, with the types that the consuming steps require."""
     if isinstance(estimator, OnnxPredictor):
         return estimator.features(names)
     described = [TEXT] if takes_text(estimator) else describe(estimator, len(names))

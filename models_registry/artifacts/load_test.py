@@ -41,7 +41,7 @@ class LoadTestReport:
     """The result of a load test; `reason` is a sentence if the test failed.
 
     `code` is one of `codes`, or empty if none of them applies; `advice` is the next step at the end of `reason`.
-    `parts` tells how the parts of a dict, a tuple or several files are combined; empty for a single estimator.
+    `parts` says how the parts of a dict, a tuple or several files are combined; empty for a single estimator.
     `example` is a valid row, `predictions` are those of the sample. `peak_memory_bytes` is the peak of the whole
     process, `model_memory_bytes` the increase due to the model.
     """

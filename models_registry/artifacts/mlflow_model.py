@@ -20,7 +20,7 @@ from models_registry.artifacts.manifest import Manifest, Sample, read_json
 from models_registry.errors import ManifestError
 
 FILE_NAME = "MLmodel"
-# A version for a directory without a supported file.
+# The format of the version of a directory without a supported file.
 FORMAT = "mlflow"
 MAX_BYTES = 1_000_000
 MAX_EVENTS = 20_000
@@ -31,7 +31,7 @@ MAX_EXAMPLE_ROWS = 100
 OWN_FOLDERS = frozenset({"code", "data", "metadata", "artifacts", "components"})
 # In order of preference, with the field that names the file.
 FLAVORS = {"sklearn": "pickled_model", "lightgbm": "data", "xgboost": "data", "onnx": "data"}
-# The content tells XGBoost's format: UBJSON or JSON, under either extension or MLflow's own.
+# The content determines XGBoost's format: UBJSON or JSON, under either extension or MLflow's own.
 _XGBOOST_ENDINGS = frozenset({".ubj", ".json", ".xgb"})
 _PATH_FIELDS = ("pickled_model", "data", "model_path", "model_data", "code", "config")
 _TYPES = {

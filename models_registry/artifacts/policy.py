@@ -102,7 +102,7 @@ def _retraining() -> str:
 
 @dataclass(frozen=True, slots=True)
 class VersionVerdict:
-    """How the versions that wrote an artifact affect its predictions.
+    """The effect on its predictions of the versions that wrote an artifact.
 
     `sentence` names the versions that wrote it and those that serve it; empty if they agree. `is_verified`: each part
     of the model is proven to predict the same as under the versions that wrote it.

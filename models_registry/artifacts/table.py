@@ -22,7 +22,7 @@ class Table:
 
 
 def read_table(path: Path, name: str, *, max_rows: int) -> Table:
-    """Return the first `max_rows` rows of the table at `path`; `name` tells its format.
+    """Return the first `max_rows` rows of the table at `path`; its format follows from `name`.
 
     Raises RequestError for a table without rows, and if it cannot be read within the memory and time limits.
     """

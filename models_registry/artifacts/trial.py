@@ -116,7 +116,7 @@ def _with_typical_values(model: Any, schema: Schema, example: Any) -> Any:
 
 
 def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> NoPrediction:
-    """Return why a version is rejected whose generated rows all fail, with the next step."""
+    """Return the error of a version whose generated rows all fail, with the next step."""
     found = f"{type(error).__name__}: {str(error)[:200]}"
     # A column of any type may get texts from requests.
     if all(feature.type != "any" for feature in schema.inputs) and schema.inputs and not is_declared:

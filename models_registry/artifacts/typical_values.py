@@ -102,7 +102,7 @@ def _centers(estimator: Any, names: Sequence[str]) -> dict[int, float]:
 
 
 def _of_steps(steps: Sequence[Any], names: Sequence[str]) -> dict[int, float]:
-    """Return what the first step keeps; of later steps only values in the same columns."""
+    """Return the values that the first step keeps; of later steps, only those in the same columns."""
     found = _centers(steps[0], names) if steps else {}
     return found or (_centers(steps[1], names) if len(steps) > 1 and _keeps_values(steps[0]) else {})
 

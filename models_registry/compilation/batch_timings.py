@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-# (rows, native microseconds, compiled microseconds).
+# Rows, microseconds of the native form, microseconds of the compiled form.
 BatchTiming = tuple[int, float, float]
 
 SIZES = (1_024, 8_192)
-# The native form is chosen if it takes at most this share of the compiled form's time, because timings on a busy
-# machine vary by a tenth.
+# The native form is chosen if it takes at most this share of the compiled form's time: on a busy machine, timings vary
+# by a tenth.
 CLEAR_SHARE = 0.85
 # If the compiled form takes less than this share for a thousand rows, the native form never catches up.
 HOPELESS_SHARE = 0.5

@@ -30,8 +30,8 @@ ERRORS_ONLY = 3
 class CompiledModel:
     """Predicts like the native model, from a graph; thread-safe.
 
-    It takes rows from `Schema.parse`: an array of float64 or of objects, a DataFrame, a list of rows in the schema's
-    order, or columns by name. So a worker can parse mixed rows to an array of objects, without pandas. `plan` describes
+    It takes the rows of `Schema.parse` in any form: an array of float64 or of objects, a DataFrame, a list of rows, or
+    columns by name. So a worker can parse mixed rows to an array of objects, without pandas. `plan` describes
     the graph's inputs and outputs; `_plan` in `compiler.py` makes it.
     """
 

@@ -1,7 +1,7 @@
 """Dynamic batching: requests that wait for a model share one call.
 
-A request that finds the model idle runs at once. Requests that arrive while the model is busy wait, and the next call
-takes all of them, like group commit in databases. Clients that are answered together often send their next requests
+A request that finds the model idle runs at once. Requests that arrive during a call wait, and the next call takes
+all of them, like group commit in databases. Clients that are answered together often send their next requests
 together, so the next call waits briefly for them.
 """
 
@@ -25,7 +25,7 @@ from models_registry.inference.model_calls import timed_call
 # The wait of a call for the next arrival: this share of the last call's duration, at most the maximum.
 GAP_SHARE = 0.2
 MAX_GAP_SECONDS = 0.0008
-# A batch of this many rows does not wait for more: the fixed cost of a call is already small for each row.
+# A batch of this many rows does not wait for more: its fixed cost for each row is already small.
 ENOUGH_ROWS = 64
 # Each busy model takes one thread; further models wait for a thread.
 MAX_BUSY_MODELS = 64

@@ -72,7 +72,7 @@ class FeatureBins(models.Model):
     """The bins that served values of a version are counted into, with the counts of its reference."""
 
     class Source(models.TextChoices):
-        """Where the reference comes from."""
+        """The origin of the reference."""
 
         FILE = "file", "the file that was published as the reference"
         SAMPLE = "sample", "the sample"
@@ -115,7 +115,7 @@ class Replay(models.Model):
     """A run of a version on known rows, compared with the active version's predictions."""
 
     class State(models.TextChoices):
-        """How far it is."""
+        """The progress of a replay."""
 
         WAITING = "waiting", "Waiting"
         RUNNING = "running", "Running"
@@ -123,7 +123,7 @@ class Replay(models.Model):
         FAILED = "failed", "Failed"
 
     class Source(models.TextChoices):
-        """Where its rows come from."""
+        """The origin of the rows of a replay."""
 
         FILE = "file", "a file"
         LOG = "log", "the prediction log"

@@ -71,7 +71,7 @@ class Canary(models.Model):
     """A candidate that answers a share of a model's requests; the row is kept after its end."""
 
     class Outcome(models.TextChoices):
-        """How it ended."""
+        """The end of a canary; empty while it runs."""
 
         PROMOTED = "promoted", "Promoted"
         ROLLED_BACK = "rolled_back", "Rolled back by a guardrail"

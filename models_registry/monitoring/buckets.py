@@ -27,8 +27,8 @@ VALUES = (*(-item for item in reversed(_MAGNITUDES)), 0.0, *_MAGNITUDES)
 def quantile(counts: Sequence[float], share: float, bounds: Sequence[float] = SECONDS) -> float | None:
     """Return a quantile (`share` from 0 to 1) of a histogram, interpolated like Prometheus's `histogram_quantile`.
 
-    `counts` has one number for each of `bounds`, and one for values above the last bound; for this bucket the last
-    bound is returned. None for an empty histogram.
+    `counts` has one number for each of `bounds`, and one for values above the last bound. For a quantile in that last
+    bucket, the last bound is returned. None for an empty histogram.
     """
     total = sum(counts)
     if not total:

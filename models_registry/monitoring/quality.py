@@ -132,8 +132,8 @@ def _ranking(
 ) -> dict[str, float | None]:
     """Return log loss and ROC AUC of a binary classifier.
 
-    The log only has the probability of the predicted class, which gives the other's only for two classes. AUC needs
-    rows of both classes.
+    The log has only the probability of the predicted class: with two classes, the other probability follows from it.
+    AUC needs rows of both classes.
     """
     from sklearn import metrics
 

@@ -32,9 +32,9 @@ class Usage:
     """The usage of one version, in one or more minutes.
 
     `errors` counts failures of the model, by kind. `refused` counts requests that failed for another reason: the
-    client's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one above, `values`
-    the same for `buckets.VALUES`; both are empty without observations. `features` counts a sample of the served values
-    by column, None without counts.
+    client's input, a limit, an overload. `latency` has one count for each of `buckets.SECONDS` and one above the
+    last bound; so has `values` for `buckets.VALUES`. Both are empty without observations. `features` counts a sample of
+    the served values by column, None without counts.
     """
 
     requests: int = 0

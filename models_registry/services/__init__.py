@@ -1,7 +1,6 @@
 """All operations that change the registry. Other code writes only usage windows, tokens and the rights of users.
 
-Commands, the admin, the API and the reconciler all call these services, so the same operation has the same effect
-everywhere.
+Commands, the admin, the API and the reconciler call these services, so an operation has the same effect everywhere.
 """
 
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails

@@ -35,7 +35,7 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
     One listing and one query for any number of objects, and a few queries for each changed model. Both are read model
     by model, so the memory depends on the largest model. Of single objects, only manifests next to several artifacts
     and MLflow's descriptions are read, once each. `only` limits the scan to one model. Raises StorageError if the
-    listing fails, and StorageMismatch if the service uses another storage; then no version is marked as missing.
+    listing fails, and StorageMismatch if the service uses another storage. No version is then marked as missing.
     """
     storage = storage or conf.storage()
     result = DiscoveryResult()

@@ -188,7 +188,7 @@ def _examine_artifact(
 
 
 def _advise_steps(version: ModelVersion) -> str:
-    """Return how to serve a transformer with a model in its directory; empty without one."""
+    """Return the advice to serve a transformer with a model in its directory; empty without one."""
     folder, _, own = version.storage_key.rpartition("/")
     keys = version.model.versions.filter(storage_key__startswith=f"{folder}/").exclude(storage_key=version.storage_key)
     # Two versions of one transformer may be in one directory.

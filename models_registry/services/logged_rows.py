@@ -44,7 +44,7 @@ def logged_rows_over(
 def logged_days(model: RegisteredModel, look_back: timedelta = LOOKED_BACK) -> set[tuple[date, int]]:
     """Return each day (UTC) since `look_back` with a version that may have logged rows."""
     now = timezone.now()
-    # A window of one hour starts before the minutes that it sums up.
+    # The sum of an hour has the time of its start, which may be before `look_back`.
     windows = UsageWindow.objects.filter(version__model=model, starts_at__gte=now - look_back - timedelta(hours=1))
     found = {(at.date(), number) for at, number in windows.values_list("starts_at", "version__number").distinct()}
     numbers = model.versions.newest_first().values_list("number", flat=True)[:NEWEST_VERSIONS]

@@ -104,7 +104,7 @@ def _manifest_beside(artifact: Path) -> Manifest:
 
 
 def _mlflow_directory(artifact: Path) -> Path | None:
-    """Return the MLflow model directory that `artifact` is or whose MLmodel it is."""
+    """Return the MLflow model directory if `artifact` is one, or is its MLmodel; else None."""
     if artifact.name == FILE_NAME:
         return artifact.parent
     if not artifact.is_dir():

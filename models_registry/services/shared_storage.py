@@ -20,8 +20,8 @@ EVIDENCE_AT_THE_SAME_ADDRESS = 100
 def require_shared_storage(storage: VersionedStorage) -> None:
     """Raise StorageMismatch if a live replica uses another storage than `storage`.
 
-    One storage may have several addresses: a directory has another path in a container, and a bucket may be reached by
-    two endpoints. So another address is accepted if a newest registered version is there. Without any version, the same
+    One storage may have several addresses: another path of a directory in a container, or another endpoint of a bucket.
+    So another address is accepted if a newest registered version is there. Without any version, the same
     address is accepted: another machine or another endpoint alone proves nothing.
     """
     live = list(Replica.objects.live().exclude(storage=""))

@@ -241,7 +241,7 @@ def _reason_to_ignore(key: str, of_mlflow: dict[str, str]) -> str | None:
 
 
 def _valid_text(key: str) -> str:
-    """Return what the database can store of a key: a directory may hold names that are not UTF-8."""
+    """Return a key as valid UTF-8, which the database can store: names in a directory may be other bytes."""
     return key.encode(errors="replace").decode()
 
 

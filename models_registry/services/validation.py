@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 # States of a version that have a webhook event.
 TOLD_STATES = (State.READY, State.REJECTED)
-# Versions that a worker tries to claim: more than a machine has workers, because all of them look for the next one.
+# Versions that a worker tries to claim, one after the other: all workers of a machine look for the next one.
 CANDIDATES = 8
 
 
@@ -66,7 +66,7 @@ def versions_to_check(first: list[ModelVersion]) -> list[ModelVersion]:
 def check_version(version: ModelVersion, *, holder: str = "") -> ModelVersion:
     """Validate `version`, and return it with its verdict: ready, rejected or missing.
 
-    With a `holder` it is claimed first. Raises RequestError if another process validates it now, and StorageError if
+    With a `holder` it is claimed first. Raises RequestError if another process validates it now. Raises StorageError if
     its bytes cannot be read, or cannot be stored on this machine.
     """
     if holder and not _claim(version, holder):

@@ -85,7 +85,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _next_step(value: Any) -> str:
-    """Return what to publish instead of a `value` that cannot predict."""
+    """Return the advice for a `value` that cannot predict."""
     from models_registry.artifacts.row_transformer import LABEL_ENCODERS
 
     if isinstance(value, type):

@@ -42,7 +42,7 @@ _TEXT_MODELS = {"xgboost": b"{", "lightgbm": b"tree"}
 
 
 def recognise(path: Path, format: str, *, by_text: bool) -> str | None:
-    """Return what a file that is not `format` contains, with the next step; None if it may be that format.
+    """Return a sentence on the content of a file that is not `format`, with the next step; else None.
 
     Texts are recognised only with `by_text`: pickle's oldest protocol is a text format, too.
     """

@@ -93,7 +93,7 @@ class Outcome:
 
 
 def run(task: str, question: Mapping[str, Any], limits: SandboxLimits, *, writable: Path | None = None) -> Outcome:
-    """Run the module `task` and return how it ended; no artifact can make this raise or this process grow.
+    """Run the module `task` and return its outcome; no artifact can make this raise or this process grow.
 
     The task may write files only below `writable`.
     """

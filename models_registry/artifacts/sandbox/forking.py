@@ -51,7 +51,7 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a task's process ended: its exit status, negative for a signal, None after a timeout."""
+    """The end of a task's process: its exit status, negative for a signal, None after a timeout."""
 
     status: int | None
 
@@ -133,7 +133,7 @@ class ForkServer:
         with suppress(OSError):
             control.sendall(json.dumps(order).encode() + b"\n")
         if _line(control, START_SECONDS) != fork_server.STARTED:
-            # Each task has a process group of its own, as without the server.
+            # Each task has its own process group, as without the server.
             self._is_unable = True
             self._drop()
 

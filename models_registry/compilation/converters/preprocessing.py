@@ -210,7 +210,7 @@ def _yeo_johnson(graph: Graph, name: str, exponents: Array) -> str:
 
 
 def _raised(graph: Graph, base: str, exponents: Array) -> str:
-    """Return (baseᵉ - 1) / e for each column, and its limit, the logarithm, if e is zero."""
+    """Return (baseᵉ - 1) / e for each column, and its limit, the logarithm, if e is zero: Box and Cox, 1964."""
     is_zero = np.abs(exponents) < np.finfo(np.float64).eps
     safe = np.where(is_zero, 1.0, exponents)
     risen = graph.subtract(graph.op("Pow", base, graph.constant(safe)), graph.constant(1.0))
@@ -224,7 +224,7 @@ def _raised(graph: Graph, base: str, exponents: Array) -> str:
 def _function(context: Context, transformer: Any, value: Value) -> Tensor:
     function, tensor = transformer.func, context.tensor(value)
     inner = getattr(function, "func", function)
-    # Histogram boosting has a FunctionTransformer of its own to check its numbers.
+    # Histogram boosting checks its numbers with a FunctionTransformer.
     if function is None or getattr(inner, "__module__", "") == "sklearn.utils.validation":
         return tensor
     graph = context.graph

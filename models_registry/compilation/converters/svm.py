@@ -81,7 +81,7 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 
 
 def _pairwise_coefficients(estimator: Any, pairs: list[tuple[int, int]]) -> Array:
-    """Return (support vectors, pairs) from libsvm's layout: a vector has one row for each other class."""
+    """Return coefficients, shape (support vectors, pairs), from libsvm's layout: a row for each other class."""
     ends = np.cumsum(estimator._n_support)
     starts = ends - estimator._n_support
     dual = estimator._dual_coef_
@@ -104,7 +104,10 @@ def _votes(context: Context, first_wins: str, pairs: list[tuple[int, int]], coun
 
 
 def _one_against_rest(context: Context, scores: str, pairs: list[tuple[int, int]], count: int) -> str:
-    """Return scikit-learn's decision per class: votes, plus confidences scaled below half a vote."""
+    """Return the decision per class: votes, plus confidences scaled below half a vote.
+
+    sklearn/utils/multiclass.py, `_ovr_decision_function`.
+    """
     graph = context.graph
     signs = np.zeros((len(pairs), count))
     for position, (first, second) in enumerate(pairs):
