@@ -199,8 +199,7 @@ def test_concurrent_first_requests_share_one_load(worker, activate):
 
     async def ask_all() -> list[bool]:
         waits = [asyncio.create_task(one.on_demand.wait("a")) for _ in range(50)]
-        while one.preparation.opened == []:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(eventually, lambda: one.preparation.opened)
         one.preparation.gates["a"].set()
         return await asyncio.gather(*waits)
 

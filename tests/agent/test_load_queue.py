@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -12,6 +11,8 @@ from models_registry.agent.load_queue import REPLACED_SECONDS, Ended, Journal, L
 from models_registry.errors import BrokenArtifact
 from tests.support.databases import ROOT
 from tests.support.disks import needs_mount, small_disk
+from tests.support.processes import has_open
+from tests.support.waiting import eventually
 
 LIMIT = 60.0
 DIE = """
@@ -93,17 +94,20 @@ def test_full_disk_keeps_no_model_from_loading(fault, tmp_path):
             pass
 
 
+# Says when it is in, stays until its input ends, and says when it goes.
+STAY = "print('in', flush=True); sys.stdin.read(); print('out', flush=True)"
+
+
 def test_workers_load_one_after_the_other(tmp_path):
-    code = DIE.replace("os._exit(1)", "print('in', flush=True); sys.stdin.read()")
-    path = tmp_path / "lock"
-    first = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert first.stdout is not None
-    assert first.stdout.readline() == b"in\n"
-    second = subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    time.sleep(0.5)
-    first.communicate()
-    assert second.communicate()[0] == b"in\n"
+    path, said = tmp_path / "lock", tmp_path / "said"
+    command = [sys.executable, "-c", DIE.replace("os._exit(1)", STAY), str(path)]
+    with said.open("ab") as both:
+        first, second = (
+            subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=both, text=True) for _ in range(2)
+        )
+        eventually(lambda: all(has_open(path, worker.pid) for worker in (first, second)))
+        eventually(lambda: "in" in said.read_text())
+        first.stdin.close()
+        second.stdin.close()
+        assert (first.wait(20), second.wait(20)) == (0, 0)
+    assert said.read_text().split() == ["in", "out", "in", "out"]

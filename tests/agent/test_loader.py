@@ -181,17 +181,19 @@ def test_both_forms_count_where_both_may_be_loaded(tmp_path, report, expected):
 
 
 class EqualPace:
-    """A model that takes so many seconds for each row, whatever it says."""
+    """A model that takes so many seconds for each row, by a clock of its own."""
 
-    def __init__(self, row_seconds: float) -> None:
-        self._row_seconds = row_seconds
+    def __init__(self, row_seconds: float, monkeypatch) -> None:
+        self.row_seconds = row_seconds
+        self.now = 0.0
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
     def predict(self, rows):
-        time.sleep(self._row_seconds * len(rows))
+        self.now += self.row_seconds * len(rows)
         return [0.0] * len(rows)
 
 
-def test_inline_body_length_is_timed(preparation, tmp_path):
+def test_inline_body_length_is_timed(preparation, tmp_path, monkeypatch):
     path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
     sample = Sample(([0.0] * 4,))
 
@@ -203,14 +205,14 @@ def test_inline_body_length_is_timed(preparation, tmp_path):
     # Whatever the rows take, so many of them are too many: reading them takes longer.
     most_rows = INLINE_ROWS_SECONDS / ROW_OVERHEAD_SECONDS
     assert one_named_row < compiled.inline_max_bytes < 4 * most_rows < MAX_INLINE_BYTES
-    slow = inline_max_bytes(EqualPace(0.0001), compiled.schema, sample)
-    assert one_named_row <= slow < 160, "many rows would take too long, one does not"
-    assert inline_max_bytes(EqualPace(0.01), compiled.schema, sample) == 0, "not even one"
     assert loaded(acceleration=False).inline_max_bytes == 0, "the native form holds the interpreter"
+    slow = inline_max_bytes(EqualPace(0.0001, monkeypatch), compiled.schema, sample)
+    assert one_named_row <= slow < 160, "many rows would take too long, one does not"
+    assert inline_max_bytes(EqualPace(0.01, monkeypatch), compiled.schema, sample) == 0, "not even one"
 
 
-def test_long_answers_lower_the_inline_row_limit():
-    quick = EqualPace(0)
+def test_long_answers_lower_the_inline_row_limit(monkeypatch):
+    quick = EqualPace(0, monkeypatch)
     inputs = tuple(Feature(f"x{index}") for index in range(10))
     sample = Sample(([0.0] * 10,))
     few, many = (inline_max_bytes(quick, Schema(inputs, classes=tuple(range(count))), sample) for count in (2, 500))

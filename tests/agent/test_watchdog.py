@@ -23,16 +23,18 @@ watchdog.start()
 print("ready", flush=True)
 {body}
 """
-# Each process ends by itself or lives until it is told to end.
+# Each process ends by itself or lives until it is told to end. They need real seconds: the alarm that ends a worker is
+# a timer in C, which no test can set.
 CASES = {
     "a prediction that holds the interpreter": ("with under_way(): hold()", True),
     "a load that holds the interpreter": ("hold()", True),
     "a load in a thread of its own": ("threading.Thread(target=hold).start(); time.sleep(600)", True),
     "a later one beside one that waits": (
+        "began = threading.Event()\n"
         "def first():\n"
-        "    with under_way(): time.sleep(600)\n"
+        "    with under_way(): began.set(); time.sleep(600)\n"
         "threading.Thread(target=first, daemon=True).start()\n"
-        "time.sleep(0.3)\n"
+        "began.wait()\n"
         "with under_way(): hold()",
         True,
     ),

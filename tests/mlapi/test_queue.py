@@ -16,7 +16,7 @@ from mlapi.http.pipeline import MAX_PARSED_INLINE_BYTES
 from tests.support.estimators import SLEEP, forest, save, sleeper
 from tests.support.service import Service
 from tests.support.waiting import eventually
-from tests.support.wire import BODY, receive, request
+from tests.support.wire import BODY, receive, request, until_read
 
 pytestmark = pytest.mark.any_database
 
@@ -76,18 +76,21 @@ def take_places(ask: Ask, seconds: float, **where: Any) -> list[socket.socket]:
     taken = []
     for place in range(PLACES):
         taken.append(ask(0 if place else seconds, **where))
-        time.sleep(0.1)
+        until_read(taken[-1])
     return taken
 
 
 def let_others_wait(ask: Ask) -> socket.socket:
     """Let so many wait, and the first of them so long, that whoever comes then is refused at once; return who does."""
     ask(0)
-    time.sleep(HOPELESS_SHARE * PATIENCE_SECONDS + 0.1)
-    for _ in range(PLACES - 1):
-        ask(0)
-        time.sleep(0.05)
+    wait_until_hopeless()
+    until_read(*(ask(0) for _ in range(PLACES - 1)))
     return ask(0)
+
+
+def wait_until_hopeless() -> None:
+    """Wait until the first in the queue has used most of its timeout, by the clock of the service's process."""
+    time.sleep(HOPELESS_SHARE * PATIENCE_SECONDS + 0.1)
 
 
 def status(connection: socket.socket) -> int:
@@ -123,7 +126,7 @@ def test_slots_are_given_in_the_order_of_arrival(service, ask):
     waiting = []
     for number in range(6):
         waiting.append(ask(0.02 * (6 - number), f"turn-{number}"))
-        time.sleep(0.02)
+        until_read(waiting[-1])
     assert [status(connection) for connection in waiting] == [200] * 6
     names = [line["id"] for line in lines_of(service, "turn-", 6)]
     # Two have places at once, and may end in either order.
@@ -146,9 +149,9 @@ def test_request_that_waited_for_the_timeout_is_refused(service, ask):
 def test_long_queue_refuses_another_request_at_once(ask):
     take_places(ask, 0.95 * PATIENCE_SECONDS)
     ask(0)
-    time.sleep(HOPELESS_SHARE * PATIENCE_SECONDS + 0.1)
+    wait_until_hopeless()
     waiting = [ask(0) for _ in range(PLACES - 1)]
-    time.sleep(0.1)
+    until_read(*waiting)
     assert status(ask(0)) == 503
     assert not any(is_answered(connection) for connection in waiting)
     assert [status(connection) for connection in waiting] == [200] * (PLACES - 1), "they go with the next"
@@ -219,8 +222,9 @@ def test_stopping_server_answers_the_queue(ask, other):
     taken = [ask(0.75 * PATIENCE_SECONDS, at=other) for _ in range(PLACES)]
     waiting = []
     for _ in range(PLACES + 1):
-        time.sleep(0.1)
+        until_read(*taken, *waiting)
         waiting.append(ask(0, at=other))
+    until_read(*waiting)
     other.process.terminate()
     statuses = []
     for connection in (*taken, *waiting):
