@@ -112,7 +112,7 @@ class RequestPipeline:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="body")
         self.admission = admission
         self.tracer: Tracer | None = None
-        self._recorder = recorder
+        self.recorder = recorder
 
     async def answer(
         self,
@@ -168,7 +168,7 @@ class RequestPipeline:
                 seconds=time.perf_counter() - context.started,
                 key=context.key,
                 body=context.body,
-                recorder=self._recorder,
+                recorder=self.recorder,
                 tracer=self.tracer,
             )
         return reply

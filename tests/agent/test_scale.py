@@ -15,6 +15,8 @@ from models_registry.agent.desired_state_reader import DesiredStateReader
 from models_registry.agent.fleet import Fleet
 from models_registry.agent.reporting import Reporter
 from models_registry.models import DesiredStateRevision, ModelVersion, RegisteredModel, Replica, ReplicaModel, State
+from models_registry.services import validation
+from models_registry.services.examination import Findings
 from models_registry.services.rollout import ModelReport
 from models_registry.storage import StorageIdentity
 from tests.support.registry import version
@@ -121,14 +123,12 @@ def test_a_change_that_is_rolled_back_moves_nothing(reader):
     assert services.read_revision() == before
 
 
-def test_active_version_checked_again_is_read_again(reader):
+def test_active_version_checked_again_is_read_again(reader, monkeypatch):
     active(2)
     reader.poll()
     ModelVersion.objects.filter(model__name="m0").update(state=State.MISSING)
-    from models_registry.services.examination import Findings
-    from models_registry.services.validation import _store
-
-    _store(ModelVersion.objects.get(model__name="m0"), Findings())
+    monkeypatch.setattr(validation, "examine", lambda _: Findings())
+    validation.check_version(ModelVersion.objects.get(model__name="m0"))
     assert reader.poll() == {"m0"}
 
 

@@ -68,11 +68,11 @@ def z_file(content: bytes) -> bytes:
     return b"ZF" + length + zlib.compress(content)
 
 
-def _dtype(kind: str, state: object) -> bytes:
+def array_dtype(kind: str, state: object) -> bytes:
     return built(called(name("numpy", "dtype"), kind, False, True), value(state))
 
 
-def _joblib_array(dtype: bytes, shape: tuple[int, ...], after: bytes) -> bytes:
+def joblib_array(dtype: bytes, shape: tuple[int, ...], after: bytes) -> bytes:
     """Return the instructions of a joblib array whose bytes are `after`."""
     state = (
         b"}("
@@ -205,8 +205,8 @@ class Attacks:
         return file(built(made, value(state)))
 
     def _array_of_objects(self) -> bytes:
-        dtype = _dtype("O8", (3, "|", None, None, None, -1, -1, 63))
-        return file(_joblib_array(dtype, (1,), file(self.system)))
+        dtype = array_dtype("O8", (3, "|", None, None, None, -1, -1, 63))
+        return file(joblib_array(dtype, (1,), file(self.system)))
 
     def _pipeline(self) -> bytes:
         steps = b"](" + value("step") + self.system + b"\x86e"
@@ -267,14 +267,14 @@ class Attacks:
             "class of an estimator": file(
                 built(name(*LOGISTIC) + b")\x81", b"N" + value({"__class__": 1}) + b"\x86")
             ),
-            "hidden object in a type": file(_joblib_array(hidden_code, (1,), b"A" * 8)),
+            "hidden object in a type": file(joblib_array(hidden_code, (1,), b"A" * 8)),
             "shared type turned around": file(
                 built(called(name("numpy", "dtype"), "f8"), value((3, ">", None, None, None, -1, -1, 0)))
             ),
             "too short a list of objects": file(
                 built(
                     short,
-                    b"(" + value(1) + value((9,)) + _dtype("O8", (3, "|", None, None, None, -1, -1, 63))
+                    b"(" + value(1) + value((9,)) + array_dtype("O8", (3, "|", None, None, None, -1, -1, 63))
                     + value(False) + value([1]) + b"t",
                 )
             ),
@@ -284,7 +284,7 @@ class Attacks:
                         name("numpy.ma.core", "_mareconstruct"), Raw(name("numpy.ma", "MaskedArray")),
                         Raw(name("numpy", "ndarray")), (0,), b"b",
                     ),
-                    b"(" + value(1) + value((9,)) + _dtype("O8", (3, "|", None, None, None, -1, -1, 63))
+                    b"(" + value(1) + value((9,)) + array_dtype("O8", (3, "|", None, None, None, -1, -1, 63))
                     + value(False) + value([1]) + b"C\x00" + b"N" + b"t",
                 )
             ),

@@ -278,31 +278,29 @@ def test_uncreatable_cache_is_reported_on_use(tmp_path: Path):
 
 
 @pytest.mark.parametrize("blocked", ["a file in its place", "a full disk"])
-def test_artifact_that_no_disk_keeps_stays_in_memory(tmp_path, blocked, monkeypatch):
+def test_artifact_that_no_disk_keeps_stays_in_memory(tmp_path, blocked):
     cache = ArtifactCache(tmp_path / "cache", max_bytes=100)
-    if blocked == "a full disk":
-        monkeypatch.setattr("models_registry.artifacts.cache._copy_within", refuse_disk(tmp_path))
-    else:
+    if blocked == "a file in its place":
         cache.directory.write_text("")
-    with fetch(cache, b"model", size_bytes=5, memory_bytes=5) as held:
+    copy = refused_by_the_disk(tmp_path, b"model")
+    with fetch(cache, b"model", copy=copy, size_bytes=5, memory_bytes=5) as held:
         assert held.path.read_bytes() == b"model"
     assert not held.path.exists()
     with pytest.raises(DiskUnavailable):
-        fetch(cache, b"model", size_bytes=5, memory_bytes=4)
+        fetch(cache, b"model", copy=copy, size_bytes=5, memory_bytes=4)
     with pytest.raises(DigestMismatch):
-        fetch(cache, b"model", copy=source(b"modem"), size_bytes=5, memory_bytes=5)
+        fetch(cache, b"model", copy=refused_by_the_disk(tmp_path, b"modem"), size_bytes=5, memory_bytes=5)
 
 
-def refuse_disk(directory: Path):
-    """Return a copy that meets a full disk in `directory`, and none elsewhere."""
+def refused_by_the_disk(directory: Path, data: bytes):
+    """Return a copy of `data` that meets a full disk in `directory`, and none elsewhere."""
 
-    def run(copy, path: Path, deadline: float) -> None:
-        if path.is_relative_to(directory):
+    def copy(target):
+        if Path(f"/proc/self/fd/{target.fileno()}").readlink().is_relative_to(directory):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with path.open("wb") as target:
-            copy(target)
+        target.write(data)
 
-    return run
+    return copy
 
 
 @needs_mount

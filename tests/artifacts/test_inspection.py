@@ -24,7 +24,7 @@ from models_registry.artifacts.inspection import Inspection, inspect_artifact
 from models_registry.artifacts.policy import judge
 from models_registry.artifacts.structure import validate_structure
 from models_registry.errors import UnsupportedFormat
-from tests.artifacts.attacks import LOGISTIC, PROTO, STOP, _dtype, _joblib_array, file, name, value
+from tests.artifacts.attacks import LOGISTIC, PROTO, STOP, array_dtype, file, joblib_array, name, value
 
 LIMIT = 200_000_000
 
@@ -120,7 +120,7 @@ def _zeros(count: int) -> Iterator[bytes]:
 
 
 def _floats() -> bytes:
-    return _dtype("f8", (3, "<", None, None, None, -1, -1, 0))
+    return array_dtype("f8", (3, "<", None, None, None, -1, -1, 0))
 
 
 def _long_bytes(count: int) -> bytes:
@@ -128,13 +128,13 @@ def _long_bytes(count: int) -> bytes:
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "a shape of 8 TB": lambda: file(_joblib_array(_floats(), (1 << 40,), b"")),
-    "a shape that overflows": lambda: file(_joblib_array(_floats(), (1 << 40, 1 << 40, 1 << 40), b"")),
+    "a shape of 8 TB": lambda: file(joblib_array(_floats(), (1 << 40,), b"")),
+    "a shape that overflows": lambda: file(joblib_array(_floats(), (1 << 40, 1 << 40, 1 << 40), b"")),
     "1000:1 in one text": lambda: _compressed(
         iter([PROTO + _long_bytes(1 << 29), *_zeros(1 << 29), b"."])
     ),
     "1000:1 in one array": lambda: _compressed(
-        iter([PROTO + _joblib_array(_floats(), (1 << 26,), b""), *_zeros(1 << 29), STOP])
+        iter([PROTO + joblib_array(_floats(), (1 << 26,), b""), *_zeros(1 << 29), STOP])
     ),
     "1000:1 in one line": lambda: _compressed(iter([b"I", *_zeros(1 << 28)])),
     "1000:1 in many texts": lambda: _compressed(
@@ -152,7 +152,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "ten million lists": lambda: _compressed(iter([PROTO, *(b"]" * (1 << 20) for _ in range(10)), STOP])),
     "deeply nested lists": lambda: _compressed(iter([PROTO, b"]" * (1 << 20) + b"a" * ((1 << 20) - 1), STOP])),
     "arrays of objects in arrays of objects": lambda: PROTO + b"".join(
-        _joblib_array(_dtype("O8", (3, "|", None, None, None, -1, -1, 63)), (1,), PROTO) for _ in range(2_000)
+        joblib_array(array_dtype("O8", (3, "|", None, None, None, -1, -1, 63)), (1,), PROTO) for _ in range(2_000)
     ),
     "a key that hashes for ever": lambda: file(
         b"}" + b")" + b"\x94".join(b"\x85h" + bytes([0]) + b"\x86" for _ in range(2)) + value(1) + b"s"

@@ -158,7 +158,7 @@ def _start(folder: Path) -> tuple[int, int]:
     }
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [TOOLS / "python", Path(__file__).with_name("emulator.py")], env=environment, stdout=log, stderr=log
+            [TOOLS / "python", ROOT / "tests/support/emulator.py"], env=environment, stdout=log, stderr=log
         )
     _wait_for(port, process, folder / "log")
     return port, process.pid

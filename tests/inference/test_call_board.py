@@ -26,11 +26,10 @@ class Held:
 
 
 @pytest.fixture
-def board(monkeypatch):
-    """Return the board that this process marks as worker 7."""
-    board = CallBoard()
+def board() -> CallBoard:
+    """Return the board on which this process marks its calls, as worker 7."""
+    board = call_board.shared()
     board.join(7)
-    monkeypatch.setattr(model_calls, "_mark", board.mark)
     return board
 
 

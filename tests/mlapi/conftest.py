@@ -93,7 +93,7 @@ def caller():
 def recorder(monkeypatch, tmp_path):
     """Return the recorder that counts this test's requests and nothing else."""
     made = MetricsRecorder(replica.runtime, Snapshots(tmp_path / "metrics"))
-    monkeypatch.setattr(process.pipeline, "_recorder", made)
+    monkeypatch.setattr(process.pipeline, "recorder", made)
     return made
 
 

@@ -387,10 +387,18 @@ def test_version_taken_by_another_process_is_left_out(monkeypatch):
     from models_registry.services import validation
 
     first, second = version("a", state=State.FOUND), version("b", state=State.FOUND)
-    claim = validation._claim
-    monkeypatch.setattr(validation, "_claim", lambda item, holder: item != first and claim(item, holder))
     monkeypatch.setattr(validation, "check_version", lambda item: item)
-    assert services.check_next("x") == second
+    others: list[str] = ["y"]
+
+    def claim_first(execute, sql, *given):
+        if sql.startswith("UPDATE") and others:
+            ModelVersion.objects.filter(pk=first.pk).update(state=State.CHECKING, claimed_by=others.pop())
+        return execute(sql, *given)
+
+    with connection.execute_wrapper(claim_first):
+        assert services.check_next("x") == second
+    first.refresh_from_db()
     second.refresh_from_db()
+    assert first.claimed_by == "y"
     assert (second.state, second.claimed_by) == (State.CHECKING, "x")
     assert second.model.check_began_at is not None

@@ -12,9 +12,9 @@ import pytest
 import xgboost
 
 from models_registry.artifacts.boosters import library
-from models_registry.artifacts.boosters.estimators import Boosted
 from models_registry.artifacts.boosters.library import leave_libraries, use_libraries
 from models_registry.artifacts.boosters.library_check import check_with_library
+from models_registry.artifacts.boosters.model import BoostedModel
 from models_registry.artifacts.formats import open_artifact
 from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import call
@@ -126,8 +126,10 @@ def test_pipeline_of_a_booster_evaluates_rows_once(name: str, tmp_path: Path, mo
     model, rows = opened(ESTIMATORS[name], tmp_path / "model.joblib"), made.asked()
     expected = model.predict(rows), model.predict_proba(rows)
     evaluated: list[int] = []
-    answers = Boosted._answers
-    monkeypatch.setattr(Boosted, "_answers", lambda self, part: (evaluated.append(len(part)), answers(self, part))[1])
+    margins = BoostedModel.margins
+    monkeypatch.setattr(
+        BoostedModel, "margins", lambda self, part: (evaluated.append(len(part)), margins(self, part))[1]
+    )
     found = call(model, rows)
     assert evaluated == [len(rows)]
     assert found.labels.tolist() == expected[0].tolist()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pandas as pd
 import pytest
 from onnx import TensorProto, helper
@@ -86,11 +87,17 @@ def test_graph_with_column_inputs_takes_frame_and_rows(tmp_path: Path) -> None:
     assert model.predict(frame[["city", "age"]]).tolist() == expected
 
 
-def test_session_runs_on_one_thread(tmp_path: Path) -> None:
+def test_session_runs_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    make = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda *given, **named: opened.append(make(*given, **named)) or opened[-1]
+    )
     path = tmp_path / "m.onnx"
     path.write_bytes(to_onnx(RandomForestClassifier(3).fit(X, LABELS["integers"]), X[:1]).SerializeToString())
-    options = open_artifact(path, "onnx")._session.get_session_options()
-    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+    open_artifact(path, "onnx")
+    options = [session.get_session_options() for session in opened]
+    assert [(each.intra_op_num_threads, each.inter_op_num_threads) for each in options] == [(1, 1)]
 
 
 def _graph(nodes: list[Any], initializers: list[Any] | None = None, **model: Any) -> bytes:

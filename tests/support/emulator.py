@@ -3,6 +3,9 @@
 Run by the interpreter of .venv-aws, with BIND_HOST and GATEWAY_PORT set. What is added here keeps what it was
 given and does nothing more, which is enough for stacks to be made, changed and deleted. A scan of an image finds what
 the image's own annotation `scan` says, and a layer is downloaded from the emulator's registry.
+
+ministack has no public way to add a resource type or a field: its handlers and records are private names. So this is
+the one module that uses them; tests ask the emulator by boto3 and by the aws command.
 """
 
 import json
