@@ -204,7 +204,7 @@ def test_mlflow_s_own_client_pings_and_invokes(served):
     assert found["frame"] == LABELS
     assert found["records"] == found["params"] == {"predictions": ["Gentoo"]}
     assert "error code 400" in found["error"]
-    assert "feature 'sex' is missing" in found["error"]
+    assert "Feature 'sex' is missing" in found["error"]
 
 
 def in_chromium(chromium: Browser, url: str, code: str) -> str:

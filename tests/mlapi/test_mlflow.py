@@ -153,8 +153,8 @@ def test_ambiguous_first_line_is_asked_about(host, load):
 NAMED = {
     "missing": ({"dataframe_split": {"columns": ["age"], "data": [[30]]}}, ["missing", "'city'"]),
     "missing in records": ({"dataframe_records": [{"age": 30}]}, ["missing", "'city'"]),
-    "extra": ({"inputs": {"age": [1], "city": ["Oslo"], "zip": ["0150"]}}, ["unknown", "'zip'"]),
-    "extra and missing": ({"inputs": {"age": [1], "town": ["Oslo"]}}, ["unknown", "'town'", "missing: 'city'"]),
+    "extra": ({"inputs": {"age": [1], "city": ["Oslo"], "zip": ["0150"]}}, ["Unknown", "'zip'"]),
+    "extra and missing": ({"inputs": {"age": [1], "town": ["Oslo"]}}, ["Unknown", "'town'", "missing: 'city'"]),
     "misspelt": ({"inputs": {"age": [1], "citty": ["Oslo"]}}, ["did you mean 'city'?"]),
     "type": ({"inputs": {"age": ["old"], "city": ["Oslo"]}}, ["Row 0", "'age'", "a number", "'old'"]),
     "category": ({"instances": [[1, "Oslo"], [1, "Paris"]]}, ["Row 1", "'city'", "'Bonn'", "'Paris'"]),

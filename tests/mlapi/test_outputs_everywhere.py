@@ -79,4 +79,4 @@ def test_unrepresentable_output_is_an_error_with_reason(answer: Any, host: Any, 
     load(Answering(answer))
     reply = host.post("/models/m/predict", {"features": [0.0, 0.0, 0.0]})
     assert reply.status == 400
-    assert "The model answers" in reply.json["error"]
+    assert "The model returns" in reply.json["error"]

@@ -140,7 +140,7 @@ def test_directory_under_way_waits_for_its_model(storage_directory):
     [
         ({"sklearn": {**SKLEARN, "pickled_model": "../other/model.pkl"}}, "leads out of its directory"),
         ({"sklearn": {**SKLEARN, "pickled_model": "/etc/passwd"}}, "leads out of its directory"),
-        ({"keras": {"data": "data"}}, "has the flavors keras; served are sklearn"),
+        ({"keras": {"data": "data"}}, "has the flavors keras; expected one of sklearn"),
     ],
 )
 def test_directory_that_cannot_be_served_is_rejected_in_words(storage_directory, flavors, words):

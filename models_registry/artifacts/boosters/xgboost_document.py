@@ -58,8 +58,8 @@ def _document(blob: bytes) -> Any:
     if not start.startswith(b"{"):
         # Files before 1.0, pickles before 1.3, and output of save_model to other extensions up to 1.7.
         raise BrokenArtifact(
-            "The XGBoost model in the artifact is neither JSON nor UBJSON: it is damaged, or in the binary format of "
-            "old versions (before 1.3 in pickles), which is not served. Load it with the XGBoost that wrote it, call "
+            "The XGBoost model in the artifact is neither JSON nor UBJSON. It is damaged, or in the binary format of "
+            "old versions (before 1.3 in pickles). Load it with the XGBoost that wrote it, call "
             "save_model('model.json') (from 1.0 on), and publish that."
         )
     if start[1:2] in b'"\n\r\t }':

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 OWN_PACKAGE = (
-    "Add the package to requirements/own.in and run `make run` again (the image: --build-arg OWN=requirements/own.in); "
-    "run `.venv/bin/python -m tools.trusted_names PACKAGE`, read what it prints, and add the exact names to "
+    "Add the package to requirements/own.in and run `make run` again (the image: --build-arg OWN=requirements/own.in). "
+    "Then run `.venv/bin/python -m tools.trusted_names PACKAGE`, read what it prints, and add the exact names to "
     "MODELS_TRUSTED_GLOBALS."
 )
 _INTO_A_PACKAGE = (

@@ -27,7 +27,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )  # fmt: skip
 # By the suffix of a member's name in a zip archive.
 _IN_ZIP: tuple[tuple[str, str], ...] = (
-    ("schema.json", "It is a skops file. Name it so that it ends in .skops."),
+    ("schema.json", "It is a skops file. Rename it to end in .skops."),
     ("data.pkl", _TORCH),
     ("constants.pkl", _TORCH),
     ("model.weights.h5", _KERAS),

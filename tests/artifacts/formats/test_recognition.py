@@ -66,7 +66,7 @@ def test_skops_file_under_another_ending_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
     skops.io.dump(LinearRegression().fit([[1.0]], [1.0]), path)
     (reason,) = judge(inspect_artifact(path, "joblib", max_claimed_bytes=10**8))
-    assert "It is a skops file. Name it so that it ends in .skops." in reason
+    assert "It is a skops file. Rename it to end in .skops." in reason
 
 
 @pytest.mark.parametrize("format", ["skops", "onnx"])
