@@ -236,7 +236,3 @@ def _registered(table: Mapping[str, Converter], estimator: Any) -> Converter:
     if found is None:
         raise Unsupported(f"{kind.__name__} has no compiled form here")
     return found
-
-
-def width_of(array: Any) -> int:
-    return int(np.shape(array)[-1])

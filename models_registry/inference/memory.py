@@ -49,11 +49,6 @@ def cpu_quota() -> int:
     return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
 
 
-def resident_bytes() -> int:
-    """Return this process's resident memory in bytes."""
-    return int(psutil.Process().memory_info().rss)
-
-
 def give_back() -> None:
     """Free the memory of an unloaded model, and return it to the kernel."""
     gc.collect()
