@@ -22,7 +22,7 @@ FLUSH_SECONDS = 60.0
 
 
 class ApiKeySync:
-    """Reads the keys at every poll, in its own thread: a load or a slow query must not delay a revocation."""
+    """Reads the keys at every poll, in its own thread. A load or a slow query must not delay a revocation."""
 
     def __init__(
         self, runtime: Runtime, *, poll_seconds: float, directory: Path, flush_seconds: float = FLUSH_SECONDS

@@ -1,7 +1,7 @@
 """Predicts unusual rows before a version may serve, and checks the data between the steps of a pipeline.
 
 Checks of the stored state cover only known estimators. These rows find two faults in others: sparse matrices with
-indices out of bounds, and predictions that depend on uninitialized memory.
+indices out of bounds, and uninitialized memory in predictions.
 """
 
 import ctypes
@@ -47,8 +47,8 @@ class _OutOfTime(Exception):
 def exercise(model: Any, schema: Schema, instances: Sequence[Any]) -> None:
     """Predict rows derived from `instances`: known, missing, unknown, empty, long and extreme values.
 
-    The model may refuse a row. Raises UnsafeStructure for indices outside of the next step's input, for uninitialized
-    memory in a prediction, and for a pattern that hangs on a text.
+    The model may refuse a row. Raises UnsafeStructure for indices outside of the next step's input, and for
+    uninitialized memory in a prediction. It is also raised for a pattern that hangs on a text.
     """
     objects = list(walk(model))
     check_patterns(objects)
@@ -82,7 +82,7 @@ def _limited_time(notes: list[str]) -> Iterator[None]:
         yield
     except _OutOfTime:
         notes.append(
-            f"Rows of unknown, missing and extreme values take the model more than {MAX_SECONDS:g} s, so that not all "
+            f"The model takes more than {MAX_SECONDS:g} s for rows of unknown, missing and extreme values. So not all "
             "of them were tried."
         )
     finally:

@@ -82,7 +82,7 @@ class Feature:
 
     `categories` are the training values, if known; with `closed` a request with another value is an error. `nullable`
     allows null, a missing value. The model then gets NaN, like from pandas, or None if it was trained with None. An
-    `optional` feature may be omitted from a row by name, because the model drops its column; its value is then missing.
+    `optional` feature may be omitted from a row by name: the model drops its column. Its value is then missing.
     `dtype` is that of the training, if values are compared for equality and float64 would change them: `float16`,
     `float32`, or, for integers above 2**53, `int64`, `uint64` or `object`.
     """

@@ -216,7 +216,7 @@ def read_example(content: bytes) -> Sample | None:
 
 
 def _rows(value: Any) -> list[Any]:
-    """Return the rows of a table as objects by name, or as lists if its columns have no names; or an array's rows."""
+    """Return the rows of a table, as lists if its columns have no names, or the rows of an array."""
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         names = value.get("columns")
         if isinstance(names, list) and all(isinstance(name, str) for name in names):

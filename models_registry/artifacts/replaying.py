@@ -16,7 +16,7 @@ TASK = "models_registry.artifacts.replay_task"
 class Replayed:
     """A version's results for rows.
 
-    `predictions` and `scores` have one entry per row; a score is the probability of the predicted label, if the model
+    `predictions` and `scores` have one entry per row. A score is the probability of the predicted label, if the model
     has one. `problems` has the reason for each failed row. `seconds` are the latencies of single rows.
     """
 

@@ -157,7 +157,7 @@ class Schema:
         """Return `rows` in the form that the model takes.
 
         `rows` holds mappings by feature name or lists in the schema's order, all in one form. Raises InputError for the
-        first feature that is missing, unknown, of another type or not finite, and for a row of another length.
+        first feature that is missing, unknown, of another type or not finite. A row of another length is refused too.
         """
         if self.container == "records":
             return [_as_record(row, index) for index, row in enumerate(rows)]

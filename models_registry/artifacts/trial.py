@@ -1,4 +1,4 @@
-"""Tests a loaded model with the code of requests: rows pass schema, model and JSON, as a batch and one by one."""
+"""Tests a loaded model with the code of requests: schema, model and JSON, for a batch and for single rows."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def _made_up_refusal(schema: Schema, error: Exception, *, is_declared: bool) -> 
             code=codes.ROW_REFUSED,
         )
     return NoPrediction(
-        f"The version has no sample, and the model refuses the generated rows ({found}). Add a sample with a row that "
-        "the model accepts to the manifest, or correct the manifest's 'inputs', and publish again."
+        f"The version has no sample, and the model refuses the generated rows ({found}). Correct the 'inputs' in the "
+        "manifest, or add a sample with a row that the model accepts, and publish again."
     )
 
 

@@ -1,6 +1,6 @@
 """Typical values of a model's features, for an example row of a version without a sample.
 
-A fitted estimator keeps some: the means of a scaler, the fill values of an imputer, the thresholds of a tree.
+A fitted estimator keeps some: a scaler its means, an imputer its fill values, a tree its thresholds.
 """
 
 from __future__ import annotations

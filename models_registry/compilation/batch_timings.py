@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 BatchTiming = tuple[int, float, float]
 
 SIZES = (1_024, 8_192)
-# The native form is chosen if it takes at most this share of the compiled form's time: on a busy machine, timings vary
+# The native form is chosen if it takes at most this share of the compiled form's time. On a busy machine, timings vary
 # by a tenth.
 CLEAR_SHARE = 0.85
 # If the compiled form takes less than this share for a thousand rows, the native form never catches up.
@@ -24,9 +24,9 @@ def measure(
     """Return `known` plus the timings of larger sizes that can change the choice.
 
     `known` holds at least two timings, by ascending rows. `time_rows` returns the microseconds of the native and the
-    compiled form. The first size is timed because a native call has a fixed cost of milliseconds: few rows predict
-    little about many. Further sizes are skipped if the compiled form takes less than HOPELESS_SHARE of the native time.
-    A size is also skipped if its rows take too much time or memory.
+    compiled form. Further sizes than the first are skipped if the compiled form takes less than HOPELESS_SHARE of the
+    native time. This share for a few rows would predict little: a native call has a fixed cost of milliseconds. A size
+    is also skipped if its rows take too much time or memory.
     """
     found = list(known)
     for rows in SIZES:

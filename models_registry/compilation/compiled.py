@@ -30,9 +30,9 @@ ERRORS_ONLY = 3
 class CompiledModel:
     """Predicts like the native model, from a graph; thread-safe.
 
-    It takes the rows of `Schema.parse` in any form: an array of float64 or of objects, a DataFrame, a list of rows, or
-    columns by name. So a worker can parse mixed rows to an array of objects, without pandas. `plan` describes
-    the graph's inputs and outputs; `_plan` in `compiler.py` makes it.
+    It takes rows in each form of `Schema.parse`: an array, a DataFrame, a list of rows, or columns by name. So a worker
+    can parse mixed rows to an array of objects, without pandas. `plan` describes the inputs and outputs; `_plan`
+    in `compiler.py` makes it.
     """
 
     def __init__(self, model: bytes, plan: Mapping[str, Any]) -> None:

@@ -206,7 +206,7 @@ def _plan(context: Context, outputs: Outputs, names: list[str]) -> dict[str, Any
 
 
 def _verdict(estimator: Any, schema: Schema, verified: VerifiedCandidate, typical: list[list[Any]]) -> Compiled:
-    """Return the compiled form if it is faster for one of the `typical` rows, and not much slower for a batch."""
+    """Return the compiled form if it is faster for one row of `typical`, and not much slower for a batch."""
     candidate, compiled, verification = verified.candidate, verified.compiled, verified.verification
     plan = json.dumps(candidate.plan).encode()
 

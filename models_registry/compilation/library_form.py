@@ -36,7 +36,7 @@ def use_if_faster(
     """Let the boosters in `estimator` answer by their library if it agrees and is faster.
 
     The predictions for the rows `verified`, which the estimator accepts, are compared; the rows `typical` are timed.
-    With `many_rows`, the library is also used if it is faster for that number of rows: the compiled form predicts
+    With `many_rows`, the library is also used if it is faster for that number of rows. Then the compiled form predicts
     smaller requests.
     """
     if not typical or not any(type(value).__module__.startswith(boosters.__name__) for value in walk(estimator)):

@@ -22,10 +22,10 @@ _WRITTEN = 1.0
 class SharedBucket:
     """A token bucket that refills evenly to `per_minute` tokens; each request takes one token.
 
-    The state is in a small file, since workers get connections unevenly: a share per worker would refuse a client with
-    one connection too early. The file's lock is held for microseconds. The file is read and written, not mapped: on a
-    full disk, access to a mapped file kills the process. If the file cannot be used, each worker counts in its own
-    memory.
+    The state is in a small file, since workers get connections unevenly. With a share per worker, a client with one
+    connection would be refused too early. The file's lock is held for microseconds. The file is read and written, not
+    mapped: on a full disk, access to a mapped file kills the process. If the file cannot be used, each worker counts in
+    its own memory.
     """
 
     def __init__(self, path: Path, *, per_minute: float) -> None:

@@ -11,7 +11,7 @@ LIMIT_PATTERN = r"^[A-Za-z0-9*][A-Za-z0-9._*-]{0,99}$"
 
 
 class ModelLimit(models.Model):
-    """A name or a pattern to which the permissions of a group or user are limited; without one, they are not."""
+    """A name or a pattern that limits the permissions of a group or user; without one, they are not limited."""
 
     group = models.ForeignKey("auth.Group", null=True, on_delete=models.CASCADE, related_name="model_limits")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="model_limits")

@@ -234,8 +234,8 @@ def require_activatable(version: ModelVersion, name: str, *, override: bool, rea
         raise NotActivatable(f"{label} cannot be activated yet (state {version.state}): {open_check(version)}")
     if version.override_reason and not (override and reason.strip()):
         raise NotActivatable(
-            f"{label}: {version.override_reason} Publish it with a sample and expected predictions, or ask a user "
-            "with the permission 'override_check' to activate it with a reason."
+            f"{label}: {version.override_reason} Publish it with a sample and expected predictions. Or a user with "
+            "the permission 'override_check' can activate it with a reason."
         )
 
 

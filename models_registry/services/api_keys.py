@@ -26,7 +26,7 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """The data of a key that replicas need: a value, not a database row, and without the text of the key."""
+    """The data of a key that replicas need: not a database row, and without the text of the key."""
 
     id: int
     name: str

@@ -23,8 +23,8 @@ def check_name(name: str) -> str:
     """Return `name` if it is valid in a URL, else raise InvalidName."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise InvalidName(
-            f"{name!r} is not a valid model name; expected 1 to 100 letters, digits, dots, dashes and underscores, "
-            "the first a letter or a digit. Rename it, e.g. "
+            f"{name!r} is not a valid model name; expected 1 to 100 letters, digits, dots, dashes and underscores. "
+            "The first one must be a letter or a digit. Rename it, e.g. "
             f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-._') or 'my-model'!r}."
         )
     return name

@@ -48,6 +48,6 @@ def deletion_obstacle(version: ModelVersion) -> str:
         return ""
     found = "active" if version.is_active else version.state
     return (
-        f"{version} is {found}. Only a rejected version that is not active can be deleted; a model that is "
+        f"{version} is {found}. Only a rejected version that is not active can be deleted. A model that is "
         "not used any more can be archived."
     )

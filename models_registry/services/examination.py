@@ -202,7 +202,7 @@ def _advise_steps(version: ModelVersion) -> str:
         return ""
     model = min(others, key=lambda name: ("model" not in name.lower(), name))
     return (
-        f" {model} is in the same folder: to serve both as one version, publish {model} again with {own} and "
+        f" {model} is in the same folder. To serve both as one version, publish {model} again with {own} and "
         f'"steps": ["{own}", "{model}"] in {model}{MANIFEST_SUFFIX}.'
     )
 

@@ -55,7 +55,7 @@ def request_replay(request: ReplayRequest, *, by: str, state: Replay.State = Rep
     source, table = _choose_source(request, model)
     if active is None and table.predictions is None:
         raise RequestError(
-            f"There is nothing to compare {version} with: no other version is active, and the rows of {source.label} "
+            f"There is nothing to compare {version} with. No other version is active, and the rows of {source.label} "
             "have no recorded predictions. Give a file with a column 'prediction'."
         )
     Replay.objects.filter(created_at__lt=timezone.now() - KEPT).delete()

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 # States of a version that have a webhook event.
 TOLD_STATES = (State.READY, State.REJECTED)
-# Versions that a worker tries to claim, one after the other: all workers of a machine look for the next one.
+# Versions that a worker tries to claim in turn, because all workers of a machine look for the next one.
 CANDIDATES = 8
 
 

@@ -123,7 +123,7 @@ class VersionedFileSystemStorage(FileSystemStorage):
             stat = _settled(path)
             known = known if _is_newest(known, stat) else self._keep(path, stat, known)
             if not known:
-                # No copy is possible: the version id is only the digest, so that a touched file is not a new version.
+                # No copy is possible. The version id is only the digest, so that a touched file is not a new version.
                 return [StoredVersion(key, f"{DIGEST_PREFIX}{_digest(path)}", stat.st_size, stat.st_mtime)]
         return [StoredVersion(key, item.name, item.stat().st_size, _kept_at(item) / 1e9) for item in known]
 

@@ -71,7 +71,7 @@ def test_made_up_row_that_fails_asks_for_a_sample() -> None:
         NoPrediction, match="The version has no sample, and the model refuses the generated rows"
     ) as caught:
         try_model(Texts(), schema, None, is_declared=True)
-    assert "Add a sample with a row that the model accepts" in str(caught.value)
+    assert "add a sample with a row that the model accepts" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -146,8 +146,8 @@ class Forest:
 def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> Forest:
     """Return validated trees as a forest.
 
-    Raises UnsafeStructure for a node that points outside of its tree, for two nodes that point at the same node, for a
-    feature or an output that does not exist, and for impossible categories.
+    Raises UnsafeStructure if a node points outside of its tree, or if two nodes point at the same node. It is also
+    raised for a feature or an output that does not exist, and for impossible categories.
     """
     sizes = np.array([len(tree.left) for tree in trees], dtype=np.int64)
     if not len(trees) or not sizes.all():

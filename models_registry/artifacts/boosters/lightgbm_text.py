@@ -69,8 +69,8 @@ def broken(what: str) -> BrokenArtifact:
 def decode(text: str) -> BoostedModel:
     """Return the validated model in a text.
 
-    Raises BrokenArtifact if it cannot be read, UnsafeStructure for inconsistent trees, and NoPrediction for a kind of
-    model that is not supported.
+    Raises BrokenArtifact if it cannot be read, and UnsafeStructure for inconsistent trees. Raises NoPrediction for a
+    kind of model that is not supported.
     """
     try:
         return _model(text)

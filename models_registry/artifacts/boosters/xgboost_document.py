@@ -37,8 +37,8 @@ _START_LINKS = {"binary:hinge": links.IDENTITY, "multi:softprob": links.IDENTITY
 def decode(blob: bytes) -> BoostedModel:
     """Return the validated model in a file, or in the blob of a pickle.
 
-    Raises BrokenArtifact if it cannot be read, UnsafeStructure for inconsistent trees, and NoPrediction for a kind of
-    model that is not supported.
+    Raises BrokenArtifact if it cannot be read, and UnsafeStructure for inconsistent trees. Raises NoPrediction for a
+    kind of model that is not supported.
     """
     document = _member(_document(blob), "the model", dict)
     try:

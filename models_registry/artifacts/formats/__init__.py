@@ -92,8 +92,8 @@ def _next_step(value: Any) -> str:
         return "Publish a fitted instance of it."
     if type(value).__name__ in LABEL_ENCODERS:
         return (
-            "It encodes labels and does not predict. Publish the model. To get predictions in these labels, "
-            "name the model's file and this one, in this order, in the 'steps' of the model's manifest."
+            "It encodes labels and does not predict. Publish the model. To get predictions in these labels, name two "
+            "files in the 'steps' of the model's manifest: first the model's, then this one."
         )
     if _has(value, "fit_predict"):
         return (

@@ -15,7 +15,7 @@ _INTO_A_PACKAGE = (
 # cloudpickle and dill store the code of objects that cannot be imported. Trust in their functions, which rebuild it,
 # would be trust in any code.
 _CODE_IN_THE_FILE = (
-    "The file holds code itself, such as a lambda or a function of a notebook, and code in a file is never run here. "
+    "The file holds code itself, such as a lambda or a function of a notebook. The code in a file is never run here. "
     f"{_INTO_A_PACKAGE}"
 )
 # By name prefix: names for which an addition to the list does not help.

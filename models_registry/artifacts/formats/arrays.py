@@ -1,7 +1,7 @@
 """Checks arrays and dtypes in pickles before numpy uses their description.
 
-numpy trusts the description. A state that hides an object field makes numpy read pointers from the file, and a list
-that is too short makes it read out of bounds. So each description is compared with numpy's public constructors.
+numpy trusts the description. A state that hides an object field makes numpy read pointers from the file. A list that
+is too short makes it read out of bounds. So each description is compared with numpy's public constructors.
 """
 
 import math

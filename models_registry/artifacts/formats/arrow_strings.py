@@ -1,6 +1,6 @@
 """Reads pandas' Arrow-backed texts from a file without Arrow.
 
-pandas writes them if pyarrow is installed. pyarrow's functions trust the lengths and offsets in a file, so they could
+pandas writes them if pyarrow is installed. pyarrow's functions trust the lengths and offsets in a file, and could
 read out of bounds. The functions here replace them under pyarrow's names, and return plain strings. The layout is
 Arrow's columnar format: validity bits, offsets, and UTF-8 texts.
 """

@@ -84,8 +84,8 @@ def _read_input(declared: Any) -> GraphInput:
     shape = declared.shape
     if len(shape) > ROW_DIMENSIONS:
         raise NoPrediction(
-            f"The artifact's input {declared.name} has {len(shape)} dimensions ({_shown(shape)}), as images and "
-            "sequences have; expected rows of a table, of the shape [None, columns]. This service predicts for tables."
+            f"The artifact's input {declared.name} has {len(shape)} dimensions ({_shown(shape)}), like images or "
+            "sequences. Expected rows of a table, of the shape [None, columns]: this service predicts for tables."
         )
     batch = shape[0] if shape and isinstance(shape[0], int) and shape[0] > 0 else None
     # A tensor of unknown rank gets rows of columns, as converters expect.

@@ -7,7 +7,7 @@ constructed   classes of which an artifact may hold instances
 called        functions that rebuild an object while it is loaded
 named         functions and types that an artifact may mention, such as `numpy.log1p` in a FunctionTransformer
 
-No name on the three lists may do harm, whatever its arguments: a crafted estimator can call it during a prediction.
+No name on the lists may do harm, whatever its arguments: a crafted estimator can call it during a prediction.
 Prefixes such as `sklearn.` are no protection, hence exact names.
 """
 

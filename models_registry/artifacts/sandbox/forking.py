@@ -20,8 +20,8 @@ PROGRAM = Path(fork_server.__file__)
 START_SECONDS = 60.0
 # A killed process is reaped within this time.
 END_SECONDS = 10.0
-# Modules that most tasks import: the packages of small artifacts, and the tasks themselves. onnxruntime is not one of
-# them, because it starts a thread.
+# Modules that most tasks import: the packages of small artifacts, and the tasks themselves. The module onnxruntime is
+# not one of them, because it starts a thread.
 LIBRARIES = (
     "pandas",
     "onnx",

@@ -1,7 +1,7 @@
 """Functions that an estimator holds and calls during a prediction.
 
-The list of trusted names limits the names in a file. With the wrong arguments, some of those functions write into an
-array, return uninitialized memory, or mix the rows of a call. So the attribute that holds a function, and its
+The list of trusted names limits the names in a file. With wrong arguments, some of those functions write into an
+array, return uninitialized memory, or mix a call's rows. So the attribute that holds a function, and its
 arguments, are checked as well.
 """
 
@@ -130,7 +130,7 @@ def _check_attribute(owner: Any, name: str, content: Any, vouched: frozenset[str
         )
     if isinstance(content, defaultdict) and content.default_factory is not None:
         raise UnsafeStructure(
-            f"The artifact's {type(owner).__name__} has {name} as a dictionary that grows with every unknown key, so "
+            f"The artifact's {type(owner).__name__} has {name} as a dictionary that grows with every unknown key. So "
             "it would store data of requests. Publish it again with a plain dictionary."
         )
     if name in _PAIR_KEYWORDS and isinstance(content, Mapping):

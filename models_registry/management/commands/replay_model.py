@@ -25,8 +25,8 @@ class Command(RegistryCommand):
     """Run a ready version on known rows, compare it with the active version, and print the differences."""
 
     help = (
-        "Runs a ready version over logged requests, a file or the sample, and prints how its predictions differ from "
-        "those of the active version. The active version itself is compared with recorded predictions."
+        "Runs a ready version on logged requests, a file or the sample. Its predictions are compared with those of the "
+        "active version. The active version itself is compared with recorded predictions."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

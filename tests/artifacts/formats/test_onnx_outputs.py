@@ -180,7 +180,7 @@ REFUSED = {
     ),
     "a picture": (
         graph([COPY], [info("x", 1, [None, 3, 32, 32])], [info("y", 1, [None, 3, 32, 32])]),
-        r"4 dimensions \(\[None, 3, 32, 32\]\), as images and sequences have",
+        r"4 dimensions \(\[None, 3, 32, 32\]\), like images or sequences",
     ),
     "an input of complex numbers": (
         graph([COPY], [info("x", TensorProto.BFLOAT16, [None, 2])], [info("y", TensorProto.BFLOAT16, [None, 2])]),

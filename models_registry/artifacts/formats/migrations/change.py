@@ -56,7 +56,7 @@ class Change:
     """A change by scikit-learn `version` (major, minor) in the state of `classes` and their subclasses.
 
     `source` is the place in scikit-learn's source that reads or writes the new form. `apply` decides by the content of
-    the state: a model that was loaded and saved again has old parts under a newer version.
+    the state, not by the version. A model that was saved again has old parts under a newer version.
     """
 
     version: tuple[int, int]

@@ -66,7 +66,7 @@ def unproven_parts(parts: Iterable[str], writers: Iterable[str]) -> tuple[str, .
     """Return those of `parts` that are not proven for every version of scikit-learn in `writers`.
 
     A part is `module.name` as the installed libraries call it. No part is proven if the installed scikit-learn is not
-    that of the table, or if a writer's version is unknown.
+    the table's, or if a writer's version is unknown.
     """
     versions = [_minor(text) for text in writers]
     known = [found for found in versions if found is not None]
