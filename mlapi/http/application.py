@@ -1,4 +1,4 @@
-"""The ASGI application: the request pipeline in front of Django, and the replica's life."""
+"""The ASGI application: the request pipeline in front of Django. It starts and stops the replica with the server."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class Application:
         )
         if not body.is_complete and not request.headers.has(b"expect"):
             body.poll()
-        # The rest of a refused body is not read merely to reuse the connection.
         write = scope["state"].get(WRITE_RESPONSE) if "state" in scope else None
+        # A refused request may have more body to come. It is not read merely to reuse the connection.
         closes = not body.is_complete
         if len(reply.body) <= PIECE_BYTES:
             await send_reply(send, reply, closes=closes, write=write)

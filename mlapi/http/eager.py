@@ -11,7 +11,7 @@ import contextvars
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-# asyncio.sleep(0) makes a coroutine yield None, so None cannot stand for "nothing".
+# asyncio.sleep(0) makes a coroutine yield None, so None cannot mean "no value".
 _NOTHING = object()
 
 
