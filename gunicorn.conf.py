@@ -1,4 +1,8 @@
-"""gunicorn's settings, each with its reason."""
+"""gunicorn's settings, each with its reason.
+
+gunicorn's master imports this file, the worker class and the logger class. They import neither Django nor a numeric
+library, because the master forks; a test checks this.
+"""
 
 import functools
 import os
@@ -33,7 +37,8 @@ keepalive = 75
 # Shorter than the 90 s between a container's SIGTERM and SIGKILL.
 graceful_timeout = 50
 # gunicorn kills a worker that sends no heartbeat for this time. gunicorn applies no timeout before the first heartbeat,
-# which follows the wait for the models at the start.
+# which follows the wait for the models at the start. The watchdog runs from the beginning of that wait. No timeout ends
+# a worker that hangs earlier, while it imports the application.
 timeout = 120
 # Heartbeats in memory: on a slow disk they could block a worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
@@ -87,7 +92,10 @@ def child_exit(server: Any, worker: Any) -> None:
 
 @_guarded
 def worker_exit(server: Any, worker: Any) -> None:
-    """Remove the worker's replica from the registry, if the server has not: a rollout must not wait for it."""
+    """Remove the worker's replica from the registry, if the server has not: a rollout must not wait for it.
+
+    gunicorn calls this in the worker. For a worker that has vanished it calls this in the master, which has no replica.
+    """
     import sys
 
     module = sys.modules.get("mlapi.asgi")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import runpy
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -114,3 +115,19 @@ def test_failed_sharing_is_logged_once_until_it_recovers(tmp_path, caplog):
     recorder.stop()
     events = [line.msg["event"] for line in caplog.records if isinstance(line.msg, dict)]
     assert events == ["metrics_not_shared", "metrics_shared_again"]
+
+
+def test_the_master_imports_what_a_fork_survives(tmp_path):
+    # The same imports as gunicorn's: its configuration, the worker class and the logger class.
+    code = """
+import runpy, sys
+settings = runpy.run_path("gunicorn.conf.py")
+for name in (settings["worker_class"], settings["logger_class"]):
+    __import__(name.rpartition(".")[0])
+print(*sorted({"django", "mlapi.asgi", "numpy", "onnxruntime", "scipy", "sklearn"} & set(sys.modules)))
+"""
+    environment = {**os.environ, "MLAPI_VAR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == []
