@@ -19,6 +19,7 @@ class Endpoint:
     pattern: str
     handler: Handler | PredictionHandler
     methods: tuple[str, ...] = ("POST",)
+    # Label of the metrics and field of the log. docs/observability.md lists its values.
     protocol: str = "native"
     error_reply: ErrorReply = native.error_reply
     content_types: tuple[str, ...] = ("application/json",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -124,6 +125,34 @@ def test_docs_list_exactly_the_error_codes():
     assert set(raised) - documented == {"not_here"}
     from_rest_framework = {"not_authenticated", "authentication_failed"}
     assert {code for code in documented - from_rest_framework if f'"{code}"' not in own} == set()
+
+
+def events_in_code() -> dict[str, bool]:
+    """Return the log events of the code, and whether each has the level warning or a higher one."""
+    found: dict[str, bool] = {}
+    for path in (path for folder in OWN_APPS for path in (ROOT / folder).rglob("*.py")):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            texts = [item.value for item in call.args if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+            match call.func:
+                case ast.Attribute(value=ast.Name(id="log"), attr="debug" | "info" | "warning" | "error" as level):
+                    found |= {texts[0]: found.get(texts[0], False) or level in {"warning", "error"}} if texts else {}
+                # Also the argument of `contained`, whose block logs an exception as that event.
+                case (
+                    ast.Attribute(value=ast.Name(id="log"), attr="exception" | "critical")
+                    | ast.Attribute(attr="contained")
+                ):
+                    found |= {texts[0]: True} if texts else {}
+                case ast.Name(id="PauseEvents"):
+                    found |= {texts[0]: True, texts[1]: False}
+    return found
+
+
+def test_docs_list_the_log_events():
+    logs = (ROOT / "docs/observability.md").read_text().partition("## Logs")[2].partition("\n## ")[0]
+    documented = {event for row in logs.splitlines() if row.startswith("|") for event in re.findall("`([a-z_]+)`", row)}
+    events = events_in_code()
+    assert documented - set(events) == set()
+    assert {event for event, is_loud in events.items() if is_loud} - documented == set()
 
 
 def test_every_link_leads_somewhere():

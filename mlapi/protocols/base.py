@@ -71,21 +71,30 @@ class Reply:
 
 
 class Handler(Protocol):
-    """Answers a call; raises HttpError for a mistake of the client."""
+    """Answers a call; raises HttpError for a mistake of the client.
+
+    It may also let the registry's InputError pass, and the errors in STATUS_OF of `mlapi.http.errors`, which gives them
+    their status and code. Any other exception becomes a 500 and is logged as `unforeseen_error`.
+    """
 
     def __call__(self, call: Call, runtime: Runtime) -> Reply:
         """Return the reply."""
 
 
 class PredictionHandler(Protocol):
-    """Answers a call to a model; the handler awaits the model."""
+    """Answers a call to a model; the handler awaits the model. It raises the same errors as `Handler`."""
 
     def __call__(self, call: Call, runtime: Runtime) -> Coroutine[Any, Any, Reply]:
         """Return the reply."""
 
 
 class HttpError(Exception):
-    """An error for the client: a status, a stable code, a sentence, and details for programs."""
+    """An error for the client: a status, a stable code, a sentence, and details for programs.
+
+    A new code needs a place in the table of errors in docs/http.md; a test compares the two. Without an entry for
+    its status, gRPC answers INTERNAL (`CODES` in `mlapi.grpc.server`) and MLflow BAD_REQUEST (`ERROR_CODES` in
+    `mlapi.protocols.mlflow`).
+    """
 
     def __init__(self, status: int, code: str, message: str, **details: Any) -> None:
         super().__init__(message)
