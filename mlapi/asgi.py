@@ -1,4 +1,9 @@
-"""Composition root of a serving worker. Importing this module starts nothing; the replica starts with the server."""
+"""Composition root of a serving worker. Importing this module starts nothing; the replica starts with the server.
+
+The import builds objects, also in `mlapi.replica` and `mlapi.http.process`, which Django's views use too. It starts no
+loop and opens no connection: thread pools start threads on demand, and `Replica.start` starts the loops. gunicorn
+imports this module after the fork, so each worker has its own objects.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Marks the server as draining, by a file that the container's command writes and the gRPC health checks read.
 
-A draining server still answers requests.
+A draining server still answers requests. The file is in MLAPI_VAR, so each server needs its own directory.
 """
 
 from __future__ import annotations

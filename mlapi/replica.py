@@ -1,4 +1,8 @@
-"""Composes this process as a replica: its runtime, its metrics, and its background threads."""
+"""Composes this process as a replica: its runtime, its metrics, and its background threads.
+
+The runtime and the recorder are made at import, because the request pipeline uses them without a replica too, for
+example in Django's test client. They start no thread; `Replica.start` does.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +122,11 @@ class Replica:
         self.watchdog = Watchdog(limit_seconds=settings.MLAPI_PREDICTION_SECONDS)
 
     def start(self) -> None:
-        """Load the active models, then start to watch the registry."""
+        """Load the active models, then start to watch the registry.
+
+        It waits for the API keys, if they are required, and then for the models: MODELS_START_SECONDS at most for each.
+        The watchdog starts first, so it also ends a worker in which a load or a warm-up hangs.
+        """
         self._is_running = True
         self.watchdog.start()
         self.sibling_report.start()
@@ -147,7 +155,11 @@ class Replica:
         gc.freeze()
 
     def stop(self) -> None:
-        """Remove this replica from the registry; a second call does nothing."""
+        """Stop the loops, and remove this replica from the registry; a second call does nothing.
+
+        Both calls are in the worker process: at the end of ASGI's lifespan, then in gunicorn's hook `worker_exit`. The
+        hook's call counts if the lifespan did not end, for example after a failed start. A killed worker calls neither.
+        """
         if not self._is_running:
             return
         self._is_running = False

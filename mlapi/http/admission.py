@@ -11,9 +11,10 @@ from contextlib import ExitStack
 
 from mlapi.protocols.base import HttpError
 
-# A parsed body takes several times its size in memory: each slot stands for this many bytes.
+# A parsed body takes several times its size in memory: each slot stands for this many bytes. So all admitted bodies
+# together have at most this size times MLAPI_MAX_IN_FLIGHT, 28 MB by default. A larger body runs alone.
 SLOT_BYTES = 250_000
-# Shorter than the Retry-After of a refusal: a client that comes back within this time ignored the header.
+# Shorter than the Retry-After of a refusal, 1 s: a client that comes back within this time ignored the header.
 IMPATIENT_SECONDS = 0.9
 MAX_REMEMBERED_CLIENTS = 2_048
 # If the first request in the queue has waited this share of the timeout, a new request would probably time out.

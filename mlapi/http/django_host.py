@@ -122,7 +122,10 @@ class DjangoHost:
     """An ASGI application: Django with bounded bodies and a bounded number of threads."""
 
     def __init__(self, admission: AdmissionController, *, threads: int) -> None:
-        """Run at most `threads` views at the same time; `admission` limits body memory. Django must be set up."""
+        """Run at most `threads` views at the same time; `admission` limits body memory. Django must be set up.
+
+        Django starts a thread for each request and sets no limit. The request pipeline has its own `threads`.
+        """
         self._handler = _Handler()
         self._admission = admission
         self._turns = asyncio.Semaphore(threads)

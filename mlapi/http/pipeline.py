@@ -31,9 +31,11 @@ from mlapi.request_settings import request_settings
 from models_registry.inference.batching import in_thread, run_blocking
 from models_registry.inference.runtime import LoadedModel, Runtime, ServingSnapshot
 
-# Up to this size, a body for a model that is not served is refused on the event loop.
+# Up to this size, a body for a model that is not served is refused on the event loop. It bounds the time of a refusal,
+# and equals the largest inline body (agent/loader.py).
 MAX_REFUSED_INLINE_BYTES = 8_192
-# Above this size, parsing takes longer than the switch to a thread.
+# Above this size, parsing takes longer than the switch to a thread. It bounds how long one body holds the event loop.
+# No benchmark varies it.
 MAX_PARSED_INLINE_BYTES = 16_384
 # A model that is evicted between its load and the answer is loaded again, at most this many times.
 MAX_RELOADS = 3

@@ -1,4 +1,8 @@
-"""Builds this process's admission control and request pipeline from the settings."""
+"""Builds this process's admission control and request pipeline from the settings.
+
+The pipeline's threads and Django's threads are separate, WEB_THREADS each: large bodies and the admin do not wait for
+each other. Django starts a thread for each request, so `DjangoHost` limits them by a semaphore.
+"""
 
 from __future__ import annotations
 

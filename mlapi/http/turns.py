@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-# Predictions that start in one round of the loop take some milliseconds together.
+# Predictions that start in one round of the loop take some milliseconds together. `python -m benchmarks overload`
+# measures how long a health check takes with 512 clients.
 MAX_PER_ROUND = 32
 
 

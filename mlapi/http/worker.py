@@ -20,7 +20,8 @@ from uvicorn_worker import UvicornWorker
 from models_registry.agent import siblings
 
 # The event loop releases the interpreter lock at every read and write. With Python's default of 5 ms, each time it
-# would wait that long for a thread that prepares a model.
+# would wait that long for a thread that prepares a model. The value was chosen, not measured; `python -m benchmarks
+# swaps` measures latencies while models are loaded.
 SWITCH_SECONDS = 0.0005
 # A worker that fails to start is replaced after this time.
 RESTART_SECONDS = 2.0

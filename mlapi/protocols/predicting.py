@@ -42,6 +42,10 @@ async def predict(loaded: LoadedModel, rows: Rows, count: int, runtime: Runtime,
 
     The model has predicted its sample before, so an exception here is due to these inputs: HttpError 400. A prediction
     that is not finite is HttpError 400 too; MemoryError becomes 503.
+
+    The rows and the answer may also go to three queues. `stats.captured` is for the prediction log and `stats.mirrored`
+    for the shadow: the pipeline puts them into their queues. `runtime.row_samples` is filled here, for the counts by
+    feature that show drift. A prediction that is not finite goes to none of them.
     """
     with ModelErrors(loaded, count, stats):
         answer = await loaded.predictor.predict(rows, count)

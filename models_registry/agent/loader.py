@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 # Sample rows that a page offers to try; at most a kilobyte each.
 SHOWN_SAMPLES = 5
 WARM_UP_PREDICTIONS = 3
-# A row that takes at most this time is predicted on the event loop, where it delays all other requests.
+# A row that takes at most this time is predicted on the event loop, where it delays all other requests. It bounds that
+# delay; the time of a row is measured at each load.
 INLINE_SECONDS = 0.0005
 # Several rows that together take at most this time are also predicted on the event loop.
 INLINE_ROWS_SECONDS = 0.002

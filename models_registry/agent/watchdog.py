@@ -1,5 +1,8 @@
 """Ends a worker in which a prediction never returns, or that is blocked: gunicorn's own timeout detects neither.
 
+The opening and the warm-up of a model count as a call that starts MODELS_CHECK_SECONDS later. So the watchdog also
+covers the loads of a worker that starts.
+
 A thread checks the running calls. It needs the interpreter lock, which one call can hold for a long time, for example a
 backtracking regular expression. So the thread also resets an alarm of
 faulthandler, which runs without the interpreter lock. If the thread cannot reset the alarm in time, the alarm ends the

@@ -135,16 +135,16 @@ class Runtime:
         # How requests trigger loads; None if all models load in advance.
         self.on_demand: OnDemand | None = None
         self.desired_state_read_at: float | None = None
-        # The log settings by model, and the calls that wait for the log's writer.
+        # The log settings by model, and the calls that wait for the log's writer (agent/prediction_log.py).
         self.captures: Mapping[str, Capture] = {}
         self.captured = CaptureQueue()
         self.ground_truth = GroundTruthQueue()
-        # The shadow's shares by model, and the copies that wait.
+        # The shadow's shares by model, and the copies that wait for the shadow (agent/shadow_runner.py).
         self.shadows: Mapping[str, ShadowShare] = {}
         self.mirrored = ShadowQueue()
-        # The rows that wait to be counted by feature, by version id.
+        # The rows that wait to be counted by feature (agent/feature_counter.py), by version id.
         self.row_samples: Mapping[int, RowSample] = {}
-        # Rows by (model, version, outcome): counted, dropped.
+        # What became of these rows, by (model, version, outcome): counted, dropped. Only the metrics read it.
         self.counted_rows: Counter[tuple[str, int, str]] = Counter()
 
     def post(self, **changes: Any) -> None:

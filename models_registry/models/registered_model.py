@@ -39,6 +39,7 @@ class RegisteredModel(models.Model):
     active_version = models.ForeignKey(
         "ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False
     )
+    # Increases with each activation and deactivation. `revision` changes with each change of the desired state.
     generation = models.PositiveIntegerField(default=0, editable=False)
     canary = models.OneToOneField(
         "Canary", null=True, blank=True, on_delete=models.PROTECT, related_name="+", editable=False

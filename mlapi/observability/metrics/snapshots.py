@@ -1,5 +1,7 @@
-"""A directory in which the workers of a machine share their totals.
+"""A directory in which the workers of a server share their totals. A `Snapshot` is the totals of one worker.
 
+Each server needs its own directory: a server that starts clears it. While a server runs, a deleted file lowers its
+counters.
 It imports neither Django nor numpy: gunicorn's master uses this module too, and forks.
 """
 
