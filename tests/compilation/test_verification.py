@@ -89,6 +89,7 @@ def test_compiled_model_refuses_what_the_native_one_refuses() -> None:
         verified.compiled.predict(np.array([[1.0, np.nan, 3.0, 4.0]]))
 
 
+@pytest.mark.filterwarnings("ignore:(divide by zero|invalid value) encountered in log:RuntimeWarning")
 def test_values_outside_a_functions_domain_are_refused_as_natively() -> None:
     estimator = make_pipeline(FunctionTransformer(np.log), Ridge()).fit(ROWS, LABELS)
     verified = verified_candidate(estimator, infer_schema(estimator), ROWS[:5].tolist())

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
-import oidc_provider_mock
+import authlib.deprecate  # noqa: F401 - its import puts a filter before those of pytest: so it comes first
 import requests
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "authlib.jose module is deprecated")
+    warnings.filterwarnings("ignore", "The httpx module is deprecated")
+    import oidc_provider_mock
 
 PEOPLE = {
     "00u1": {"email": "ann@example.com", "given_name": "Ann", "family_name": "Lee", "groups": ["ml-admins"]},

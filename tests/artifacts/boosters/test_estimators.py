@@ -38,10 +38,6 @@ LIGHT = {"n_estimators": 10, "num_leaves": 6, "n_jobs": 1, "verbose": -1}
 LABELS = np.array(["no", "perhaps", "yes"])
 
 
-def split(table: Any, target: Any) -> dict[str, Any]:
-    return {"eval_set": [(table[200:], target[200:])]}
-
-
 def classifier(**parameters: Any) -> Any:
     return xgboost.XGBClassifier(**QUICK, **parameters)
 
@@ -53,14 +49,16 @@ def light(**parameters: Any) -> Any:
 def stopped_xgboost() -> Any:
     model = xgboost.XGBRegressor(n_estimators=200, early_stopping_rounds=3, n_jobs=1)
     target = made.targets("values")
-    return model.fit(made.rows()[:200], target[:200], **split(made.rows(), target), verbose=False)
+    rows = made.rows()
+    return model.fit(rows[:200], target[:200], eval_set=[(rows[200:], target[200:])], verbose=False)
 
 
 def stopped_lightgbm() -> Any:
     model = lightgbm.LGBMRegressor(n_estimators=300, n_jobs=1, verbose=-1)
     target = made.targets("values")
     stop = lightgbm.early_stopping(3, verbose=False)
-    return model.fit(made.rows()[:200], target[:200], **split(made.rows(), target), callbacks=[stop])
+    rows = made.rows()
+    return model.fit(rows[:200], target[:200], eval_X=rows[200:], eval_y=target[200:], callbacks=[stop])
 
 
 def members() -> list[tuple[str, Any]]:
@@ -218,7 +216,8 @@ def test_columns_of_categories_take_their_values(library: str, tmp_path: Path) -
     rows = [[0.1, None, 0.3, -1.0, name] for name in names]
     asked = made.frame().head(4)
     asked.iloc[:, :4] = [0.1, np.nan, 0.3, -1.0]
-    asked["city"] = pd.Categorical(names, categories=table["city"].cat.categories)
+    known = table["city"].cat.categories
+    asked["city"] = pd.Categorical([name if name in known else None for name in names], categories=known)
     expected = estimator.predict_proba(asked)
     assert np.allclose(call(served, schema.parse(rows)).probabilities, expected, rtol=2e-7, atol=1e-7)
     found = verified_candidate(served, schema)

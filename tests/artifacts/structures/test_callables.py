@@ -174,7 +174,7 @@ HONEST: dict[str, Callable[[], Any]] = {
     "weights by distance": lambda: _knn(weights=np.reciprocal),
     "kernel of scikit-learn": lambda: SVC(kernel=pairwise.rbf_kernel).fit(X, Y),
     "bound kernel": lambda: SVC(kernel=partial(pairwise.rbf_kernel, gamma=0.1)).fit(X, Y),
-    "words as they are": lambda: CountVectorizer(preprocessor=str, tokenizer=list).fit(["a cat"]),
+    "words as they are": lambda: CountVectorizer(preprocessor=str, tokenizer=list, token_pattern=None).fit(["a cat"]),
     "the operator's own distance": lambda: _tree_that_calls(_distance),
 }
 
