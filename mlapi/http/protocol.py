@@ -6,6 +6,7 @@ targets that are not a plain path, a missing or second Host, other HTTP versions
 
 from __future__ import annotations
 
+import contextvars
 import re
 import sys
 import time
@@ -64,6 +65,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Initialize the state before the first request. All connections of a worker share `turns`."""
         super().__init__(*args, **given)
         self._turns = turns
+        self._context = contextvars.copy_context()
         self.access_log = False
         self._application = self.app
         self._socket: Any = None
@@ -281,7 +283,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a POST in its turn. Start any other request, for example a health check, at once."""
         if cycle.scope["method"] != "POST":
-            super()._start_asgi_task(cycle, app)
+            # A pipelined request must not inherit the context of the request before it: Django's holds a thread that ends.
+            self._context.copy().run(super()._start_asgi_task, cycle, app)
             return
         cycle.scope["state"][RECEIVED_AT] = time.perf_counter()
         self._turns.add(partial(self._start_in_turn, cycle, app))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable
 
@@ -23,13 +24,15 @@ class Turns:
         self._max_per_round = max_per_round
         self._queue: deque[Callable[[], None]] = deque()
         self._has_next_round = False
+        # A pipelined request arrives in the context of the request before it, and must not pass it to other clients.
+        self._context = contextvars.copy_context()
 
     def add(self, start: Callable[[], None]) -> None:
         """Call `start` in the first later round with a free turn."""
         self._queue.append(start)
         if not self._has_next_round:
             self._has_next_round = True
-            asyncio.get_running_loop().call_soon(self._run_round)
+            asyncio.get_running_loop().call_soon(self._run_round, context=self._context)
 
     def _run_round(self) -> None:
         try:
@@ -38,4 +41,4 @@ class Turns:
         finally:
             self._has_next_round = bool(self._queue)
             if self._has_next_round:
-                asyncio.get_running_loop().call_soon(self._run_round)
+                asyncio.get_running_loop().call_soon(self._run_round, context=self._context)

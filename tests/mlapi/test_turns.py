@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+import pytest
 
 from mlapi import replica
 from mlapi.http import process
@@ -17,6 +20,8 @@ from tests.monitoring.test_replay import classifier
 from tests.support.waiting import eventually
 
 POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+CLIENT: contextvars.ContextVar[str] = contextvars.ContextVar("client", default="nobody")
 
 
 def _rounds(act: Callable[[Callable[[], None]], None]) -> list[int]:
@@ -94,7 +99,7 @@ def test_health_check_passes_waiting_predictions():
             connection, _ = session.connect()
             connection.data_received(POST % (2, b"{}"))
         connection, _ = session.connect()
-        connection.data_received(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.data_received(GET)
         await settle()
         return [path for _, path, *_ in session.seen]
 
@@ -139,3 +144,29 @@ def test_django_answers_a_post_in_a_task():
         return wire.sent
 
     assert asyncio.run(work()).startswith(b"HTTP/1.1 204")
+
+
+@pytest.mark.parametrize("first", [GET, POST % (2, b"{}")], ids=["after-get", "after-post"])
+@pytest.mark.parametrize("second", [GET, POST % (2, b"{}")], ids=["get", "post"])
+def test_pipelined_request_shares_no_context(first, second):
+    seen: list[str] = []
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(CLIENT.get())
+        CLIENT.set("the client before")
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def work() -> None:
+        session = Session()
+        session.application = answer
+        connection, _ = session.connect()
+        other, _ = session.connect()
+        connection.data_received(first + second)
+        other.data_received(POST % (2, b"{}"))
+        await settle()
+
+    asyncio.run(work())
+
+    assert seen == ["nobody"] * 3
