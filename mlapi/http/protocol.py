@@ -283,7 +283,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a POST in its turn. Start any other request, for example a health check, at once."""
         if cycle.scope["method"] != "POST":
-            # A pipelined request must not inherit the context of the request before it: Django's holds a thread that ends.
+            # A pipelined request must not inherit the context before it: Django's names a thread that ends.
             self._context.copy().run(super()._start_asgi_task, cycle, app)
             return
         cycle.scope["state"][RECEIVED_AT] = time.perf_counter()
