@@ -218,6 +218,9 @@ def open_traffic() -> list[Canary]:
 def _open(canary: Canary) -> bool:
     """Record that the split starts now; return False if it already has, or the canary has ended."""
     with transaction.atomic():
+        # Locks the model's row first, like an activation, to avoid deadlocks.
+        if not RegisteredModel.objects.filter(pk=canary.model_id, canary=canary).update(canary=canary):
+            return False
         waiting = Canary.objects.filter(pk=canary.pk, ended_at=None, traffic_at=None)
         is_opened = bool(waiting.update(traffic_at=timezone.now()))
         if is_opened:

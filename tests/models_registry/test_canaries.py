@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from models_registry import services
@@ -83,6 +86,17 @@ def test_a_silent_replica_does_not_hold_the_traffic_up(model):
 def test_without_a_replica_no_traffic_starts(model):
     start(model)
     assert services.open_traffic() == []
+
+
+@pytest.mark.parametrize("change", [services.open_traffic, lambda: services.end_canary(services.get_model("m"), by="x")])
+def test_a_change_of_a_canary_locks_the_model_first(model, change):
+    start(model)
+    replica("a", model, candidate="serving")
+    with CaptureQueriesContext(connection) as queries:
+        assert change()
+    written = [found[1] for item in queries if (found := re.match(r'UPDATE "models_registry_(\w+)"', item["sql"]))]
+    assert written[0] == "registeredmodel"
+    assert "canary" in written
 
 
 def test_new_share_applies_at_once_and_keeps_the_salt(model):
