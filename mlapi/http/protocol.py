@@ -72,6 +72,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_since: float | None = None
         self._head_bytes = 0
         self._is_large_read = False
+        self._is_one_head = True
         self._data = b""
         self._defaults: Any = None
         self._default_lines = ""
@@ -126,12 +127,16 @@ class LimitedProtocol(HttpToolsProtocol):
             if self._lingered_bytes > MAX_LINGER_BYTES:
                 self._socket.abort()
             return
-        self._is_large_read = len(data) > MAX_TARGET_BYTES
+        was_in_head = self._head_since is not None
+        # Whether these bytes are of one head only, and not also of the requests before it.
+        self._is_one_head = was_in_head or not self._is_receiving
+        self._is_large_read = len(data) > MAX_TARGET_BYTES or (was_in_head and self._is_large_read)
         self._data = data
         super().data_received(data)
         self._data = b""
         if self._head_since is not None:
-            self._head_bytes += len(data)
+            if self._is_one_head:
+                self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(head_too_large())
         elif self._is_receiving:
@@ -193,6 +198,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start to answer a request; refuse it if its head is not acceptable."""
         self._head_since = None
+        self._is_one_head = False
         self._is_receiving = True
         if self.parser.should_upgrade():
             # The parser would take no body now: `_unsupported_upgrade_warning` parses the request again.

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlapi.http.protocol import MAX_FRAMING_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
-from tests.mlapi.wires import CHUNKED, GET, PLAIN, exchange, statuses
+from tests.mlapi.wires import CHUNKED, GET, PLAIN, Session, exchange, statuses
 
 
 def by_h11(data: bytes) -> tuple[str, bytes] | None:
@@ -159,6 +159,37 @@ def test_a_head_without_an_end_gets_431():
 def test_too_large_a_head_gets_431(data):
     found = exchange(data)
     assert (found.seen, statuses(found.sent), found.has_ended) == ([], [431], True)
+
+
+def test_requests_that_arrive_in_one_burst_are_all_answered():
+    burst, count = GET * 3_000, 3_000
+
+    async def work() -> bytes:
+        connection, wire = Session().connect()
+        # A read ends anywhere, here within a head.
+        for piece in (burst[:-10], burst[-10:]):
+            connection.data_received(piece)
+        async with asyncio.timeout(60):
+            while wire.sent.count(b"HTTP/1.1 ") < count and not wire.has_ended:
+                await asyncio.sleep(0)
+        return wire.sent
+
+    assert statuses(asyncio.run(work())) == [200] * count
+
+
+def test_head_behind_a_long_body_counts_alone():
+    body = b"a" * 200_000
+    head = PLAIN.replace(b"Length: 2\r\n\r\n{}", b"Length: %d\r\n\r\n" % len(body))
+    found = exchange(head + body[:100_000], body[100_000:] + GET[:10], GET[10:])
+    assert [(path, len(sent)) for _, path, _, sent in found.seen] == [("/models/m/predict", 200_000), ("/health", 0)]
+    assert statuses(found.sent) == [200, 200]
+
+
+@pytest.mark.parametrize("first", [MAX_HEAD_BYTES + 1, MAX_HEAD_BYTES - 10, 10])
+def test_too_large_a_head_behind_others_gets_431(first):
+    large = GET[:-2] + b"X: " + b"a" * (MAX_HEAD_BYTES + 10) + b"\r\n\r\n"
+    found = exchange(GET * 3 + large[:first], large[first:])
+    assert (len(found.seen), statuses(found.sent), found.has_ended) == (3, [200, 200, 200, 431], True)
 
 
 SIZES = st.sampled_from([b"0", b"1", b"2", b"3", b"02", b"+2", b"-1", b"2 ", b"a", b"0x2", b"", b"2,2", b"99"])
