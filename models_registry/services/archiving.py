@@ -49,7 +49,8 @@ def restore(model: RegisteredModel, *, by: str) -> bool:
     with transaction.atomic():
         archived = RegisteredModel.objects.filter(pk=model.pk, archived_at__isnull=False)
         is_restored = bool(archived.update(archived_at=None, archived_by="", archived_reason=""))
-        record_change(model.pk)
+        if is_restored:
+            record_change(model.pk)
     model.refresh_from_db()
     if is_restored:
         log.info("restored", model=model.name, by=by)

@@ -84,6 +84,16 @@ def test_restoring_activates_nothing(churn):
     assert services.activate(churn.versions.get(number=1), by="ann").generation == 3
 
 
+def test_replicas_learn_of_a_restoration_only_if_it_happened(churn):
+    services.archive(churn, by="bea")
+    archived = read_revision()
+    assert services.restore(churn, by="ann")
+    restored = read_revision()
+    assert restored > archived
+    assert not services.restore(churn, by="ann")
+    assert read_revision() == restored
+
+
 def test_archiving_again_keeps_who_was_first(churn):
     services.archive(churn, by="bea")
     assert not services.archive(churn, by="ann")
