@@ -51,7 +51,7 @@ class TrafficView(RegistryView):
         )
         if wanted["wait_seconds"]:
             with waiting():
-                services.wait_for_canary(services.running_canary(model), timeout_seconds=wanted["wait_seconds"])
+                services.wait_for_canary(services.require_canary(model), timeout_seconds=wanted["wait_seconds"])
         return Response({**traffic_content(model), "changed": done is not None})
 
     @extend_schema(

@@ -134,7 +134,7 @@ def promote(
     model: RegisteredModel, *, by: str, reason: str = "", seen_generation: int | None = None
 ) -> Activation | None:
     """Activate the canary's version; return the new history entry. Errors as in `activate`, and NoCanary."""
-    canary = running_canary(model)
+    canary = require_canary(model)
     version = canary.version
     version.model = model
     return activate(
@@ -176,8 +176,8 @@ def current_canary(model: RegisteredModel) -> Canary | None:
     return running.filter(model=model, ended_at=None).first()
 
 
-def running_canary(model: RegisteredModel) -> Canary:
-    """Return the model's running canary; NoCanary without one."""
+def require_canary(model: RegisteredModel) -> Canary:
+    """Return the model's running canary; raise NoCanary if none is running."""
     found = current_canary(model)
     if found is None:
         raise NoCanary(

@@ -202,7 +202,7 @@ def test_a_candidate_that_cannot_load_harms_nothing(reconciler, storage, storage
     (told,) = eventually(
         lambda: [
             item
-            for item in services.candidate_replicas(services.running_canary(services.get_model("m")))
+            for item in services.candidate_replicas(services.require_canary(services.get_model("m")))
             if item.state == "failed"
         ]
     )

@@ -120,7 +120,7 @@ def test_another_candidate_takes_the_place_of_the_first(model):
     start(model)
     start(model, 3)
     assert [other.number for other in services.read_desired_state().others.values()] == [3]
-    assert services.running_canary(model).version.number == 3
+    assert services.require_canary(model).version.number == 3
 
 
 def test_promotion_makes_the_candidate_active(model):
@@ -330,7 +330,7 @@ def test_an_activation_in_the_admin_may_take_a_share(admin_client, model, pages)
     assert 'name="traffic_percent"' in admin_client.get(page).content.decode()
     form = {"seen_generation": 1, "traffic_percent": "12.5", "bake_minutes": "30", "reason": "tried on a few"}
     assert admin_client.post(page, form).status_code == 302
-    canary = services.running_canary(model)
+    canary = services.require_canary(model)
     assert (canary.percent, canary.bake_minutes, canary.reason, canary.started_by) == (
         12.5,
         30,

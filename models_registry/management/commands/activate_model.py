@@ -70,7 +70,7 @@ class Command(RegistryCommand):
             bake_minutes=options["bake"],
             override=options["override"],
         )
-        canary = services.running_canary(version.model)
+        canary = services.require_canary(version.model)
         is_answering = services.wait_for_canary(
             canary, timeout_seconds=options["timeout"] if options["wait"] else SETTLE_SECONDS
         )

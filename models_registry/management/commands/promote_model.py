@@ -23,7 +23,7 @@ class Command(RegistryCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Promote the candidate of one model."""
         model = services.get_model(options["name"])
-        number = services.running_canary(model).version.number
+        number = services.require_canary(model).version.number
         services.promote(model, by=command_user(), reason=options["reason"])
         model.refresh_from_db()
         report(self, model, options, said=f"{model.name} {number}: active (generation {model.generation}).")
