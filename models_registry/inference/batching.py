@@ -136,11 +136,6 @@ class DynamicBatcher:
         self._call_seconds = 0.0
         self._ended_at = 0.0
 
-    @property
-    def waiting_count(self) -> int:
-        """Number of requests that wait for a call."""
-        return len(self._waiting)
-
     async def predict(self, rows: Any, count: int) -> Prediction:
         """Return the prediction for these `count` rows, alone or batched with other requests."""
         pending = PendingPrediction(rows, count)

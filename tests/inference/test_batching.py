@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,13 +54,17 @@ def row(value: float) -> np.ndarray:
 
 def asked_while_busy(batcher: DynamicBatcher, model: HeldModel, values: list[float], *, rows_each: int = 1):
     """Ask for one row; while the model is at it, for one row of each of `values`; return all that came of it."""
-    with ThreadPoolExecutor(len(values) + 1) as pool:
-        first = pool.submit(ask, batcher, row(1000), 1)
-        eventually(lambda: model.sizes == [1])
-        others = [pool.submit(ask, batcher, np.full((rows_each, 1), value), rows_each) for value in values]
-        eventually(lambda: batcher.waiting_count == len(values))
+
+    async def work() -> list[Any]:
+        first = asyncio.create_task(batcher.predict(row(1000), 1))
+        await asyncio.to_thread(eventually, lambda: model.sizes == [1])
+        others = [asyncio.create_task(batcher.predict(np.full((rows_each, 1), value), rows_each)) for value in values]
+        # Each task runs until it waits for its batch.
+        await asyncio.sleep(0)
         model.is_open.set()
-        return [future.exception(10) or future.result() for future in (first, *others)]
+        return await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 10)
+
+    return asyncio.run(work())
 
 
 def test_what_waits_together_goes_through_the_model_together():
@@ -113,22 +118,6 @@ def test_a_lone_request_waits_for_no_other():
     model.is_open.set()
     answer = ask(DynamicBatcher(model), row(0), 1)
     assert (answer.call_rows, answer.waiting_seconds) == (None, 0)
-
-
-def test_requests_of_one_event_loop_share_a_call():
-    model = HeldModel()
-    batcher = DynamicBatcher(model)
-
-    async def ask_together() -> list[list[float]]:
-        first = asyncio.create_task(batcher.predict(row(1000), 1))
-        await asyncio.to_thread(eventually, lambda: model.sizes == [1])
-        others = [asyncio.create_task(batcher.predict(row(value), 1)) for value in (1, 2)]
-        await asyncio.sleep(0)
-        model.is_open.set()
-        return [answer.predictions() for answer in await asyncio.gather(first, *others)]
-
-    assert asyncio.run(ask_together()) == [[2000.0], [2.0], [4.0]]
-    assert model.sizes == [1, 2]
 
 
 def test_a_cancelled_request_takes_no_part_in_a_call():

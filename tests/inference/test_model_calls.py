@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from types import SimpleNamespace
 
@@ -44,15 +45,20 @@ def ask_in_thread(batcher: DynamicBatcher) -> threading.Thread:
 def test_what_waits_in_a_queue_is_not_under_way(clock):
     model = HeldModel()
     batcher = DynamicBatcher(model, max_rows=1)
-    threads = [ask_in_thread(batcher) for _ in range(8)]
     oldest = []
-    for number in range(1, 9):
-        eventually(lambda number=number: model.calls == number and batcher.waiting_count == 8 - number)
-        clock[0] += 0.2
-        oldest.append(oldest_seconds())
-        model.turns.release()
-    for thread in threads:
-        thread.join()
+
+    async def ask_eight_times() -> None:
+        requests = [asyncio.create_task(batcher.predict(np.zeros((1, 1)), 1)) for _ in range(8)]
+        # Each task runs until it waits for its call.
+        await asyncio.sleep(0)
+        for number in range(1, 9):
+            await asyncio.to_thread(eventually, lambda number=number: model.calls == number)
+            clock[0] += 0.2
+            oldest.append(oldest_seconds())
+            model.turns.release()
+        await asyncio.gather(*requests)
+
+    asyncio.run(ask_eight_times())
     # All together they took eight times as long as any call.
     assert oldest == [pytest.approx(0.2)] * 8
     assert oldest_seconds() == 0
