@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mlapi.http.admission import FREE_BODY_BYTES, SLOT_BYTES, AdmissionController, Slots
+from mlapi.http.messages import HAS_LEFT
 from mlapi.http.request import Request
 from mlapi.protocols.base import HttpError
 
@@ -96,7 +97,7 @@ class Body:
             self._patience.resume()
         message = await self._receive()
         if message["type"] == "http.disconnect":
-            raise cut_short()
+            raise client_left() if self._state is not None and self._state.get(HAS_LEFT) else cut_short()
         piece: bytes = message.get("body", b"")
         if not message.get("more_body", False):
             self.is_complete = True
@@ -188,6 +189,11 @@ def decode(body: bytes, encoding: str, *, limit: int, slots: Slots | None = None
 def cut_short() -> HttpError:
     """Return the error for a body that the client ended early."""
     return HttpError(400, "incomplete_body", "The connection ended before the body was complete. Send it again.")
+
+
+def client_left() -> HttpError:
+    """Return the error for a client that closed the connection after its request; only the log shows it."""
+    return HttpError(499, "client_left", "The client closed the connection before the answer.")
 
 
 def too_slow() -> HttpError:

@@ -13,6 +13,8 @@ from mlapi.protocols.base import Reply
 WRITE_RESPONSE = "write_response"
 # Key of the scope's state: whether the client has closed its sending half.
 HAS_ENDED = "has_ended"
+# Key of the scope's state: whether the client sent its whole request and then closed the connection.
+HAS_LEFT = "has_left"
 # Key of the scope's state: the time of `time.perf_counter` at which the head was complete.
 RECEIVED_AT = "received_at"
 # A smaller response is written at once, even if the client reads slowly.

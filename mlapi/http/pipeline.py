@@ -17,7 +17,7 @@ from mlapi.endpoint import Endpoint
 from mlapi.http import cors, errors
 from mlapi.http.admission import AdmissionController
 from mlapi.http.auth import require_key, require_metrics_token, require_network
-from mlapi.http.body import decode, require_encoding, slots_for, too_large
+from mlapi.http.body import client_left, decode, require_encoding, slots_for, too_large
 from mlapi.http.clients import proxy_header
 from mlapi.http.eager import ensure_task
 from mlapi.http.loading import require_loaded
@@ -316,7 +316,7 @@ async def _until_disconnected(
         if not has_left or task is None:
             raise
         task.uncancel()
-        raise HttpError(499, "client_left", "The client closed the connection before the answer.") from None
+        raise client_left() from None
     finally:
         disconnect.cancel()
 

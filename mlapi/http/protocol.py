@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from mlapi.http import eager
 from mlapi.http.body import MAX_SILENCE_SECONDS, too_slow
-from mlapi.http.messages import HAS_ENDED, RECEIVED_AT, WRITE_RESPONSE, reply_bytes
+from mlapi.http.messages import HAS_ENDED, HAS_LEFT, RECEIVED_AT, WRITE_RESPONSE, reply_bytes
 from mlapi.http.refusals import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
@@ -296,6 +296,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._turns.add(partial(self._start_in_turn, cycle, app))
 
     def _start_in_turn(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.disconnected and not cycle.more_body:
+            cycle.scope["state"][HAS_LEFT] = True
         task = eager.start(cycle.run_asgi(app), self.loop)
         if task is not None:
             task.add_done_callback(self.tasks.discard)

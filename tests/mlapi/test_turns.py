@@ -170,3 +170,22 @@ def test_pipelined_request_shares_no_context(first, second):
     asyncio.run(work())
 
     assert seen == ["nobody"] * 3
+
+
+def test_client_that_leaves_before_its_turn_counts_as_left(load, monkeypatch):
+    records: list[Any] = []
+    monkeypatch.setattr(replica.recorder, "record", records.append)
+    replica.runtime.swap(load(classifier(0), number=1))
+
+    async def work() -> None:
+        session = Session()
+        session.application = Application(process.pipeline, None)
+        for body in (b'{"features": [0.0, 0]}', b'{"features":'):
+            connection, _ = session.connect()
+            connection.data_received(POST % (22, body))
+            connection.connection_lost(None)
+        await settle()
+
+    asyncio.run(work())
+
+    assert [record.outcome for record in records] == ["left", "refused"]
