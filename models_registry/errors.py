@@ -37,6 +37,8 @@ RegistryError
 ├── ModelArchived              the model is archived; a user can restore it
 └── InputError                 a prediction's input; says row, feature, expected, found
 
+docs/operations.md lists the retries and their pauses.
+
 Each message states the problem, the value found, the value expected, and the next step. The modules `delivery`,
 `parquet` and `storage.notifications` have their own errors.
 """

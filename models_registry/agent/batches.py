@@ -1,4 +1,4 @@
-"""Runs the registry's batch scoring jobs on this machine, one at a time, each in its own process."""
+"""Runs the registry's batch scoring jobs, in each worker one at a time, each in its own process."""
 
 from __future__ import annotations
 

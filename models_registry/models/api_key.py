@@ -21,6 +21,7 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100, help_text="The user of the key, e.g. the system that calls.")
     prefix = models.CharField(max_length=30, unique=True, help_text="The visible prefix of the key.")
     digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the key.")
+    # A list of names; services.create_key writes it once.
     model_names = models.JSONField(blank=True, default=list, help_text="The models that it is for; empty: every model.")
     rate_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: unlimited.")
     created_at = models.DateTimeField(default=timezone.now)

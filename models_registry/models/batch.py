@@ -24,6 +24,7 @@ class BatchJob(models.Model):
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="batches")
     input = models.CharField(max_length=1000)
     output = models.CharField(max_length=1000)
+    # The given fields of scoring.job.ScoringOptions, others have its defaults; services.start_batch writes it once.
     options = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.QUEUED)
     reason = models.TextField(blank=True, default="", help_text="Why it failed.")

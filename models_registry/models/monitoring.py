@@ -22,7 +22,11 @@ class UsageWindowQuerySet(models.QuerySet["UsageWindow"]):
 
 
 class UsageWindow(models.Model):
-    """The usage of one version: of one replica in one minute, or of all replicas in one hour."""
+    """The usage of one version: of one replica in one minute, or of all replicas in one hour.
+
+    `monitoring.usage` writes it. `latency` and `values` have one count for each of `monitoring.buckets.SECONDS` and
+    `VALUES`, and one above. `features` has the form of `monitoring.value_counts.ValueCounts`, {} without counts.
+    """
 
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="usage")
     replica = models.CharField(max_length=200, blank=True, default="", help_text="Empty for all replicas together.")
@@ -55,7 +59,11 @@ class UsageWindow(models.Model):
 
 
 class ReferenceRows(models.Model):
-    """Training rows of a version, for the comparison with its served values."""
+    """Training rows of a version, for the comparison with its served values.
+
+    The validation writes them (`services.references.store_rows`). A row is an object by
+    name, a list in the schema's order, or a bare value.
+    """
 
     version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="reference_rows")
     instances = models.JSONField()
@@ -69,7 +77,10 @@ class ReferenceRows(models.Model):
 
 
 class FeatureBins(models.Model):
-    """The bins that served values of a version are counted into, with the counts of its reference."""
+    """The bins that served values of a version are counted into, with the counts of its reference.
+
+    `services.feature_bins` writes them, in the form of `monitoring.feature_bins.FeatureBins`.
+    """
 
     class Source(models.TextChoices):
         """The origin of the reference."""
@@ -97,7 +108,7 @@ class FeatureBins(models.Model):
 
 
 class DriftCheck(models.Model):
-    """The drifted columns of a version at the last check."""
+    """The drifted columns of a version at the last check; `services.drift_watch` writes it."""
 
     version = models.OneToOneField(ModelVersion, on_delete=models.CASCADE, related_name="drift_check")
     checked_at = models.DateTimeField(null=True)
@@ -140,9 +151,11 @@ class Replay(models.Model):
     source = models.CharField(max_length=10, choices=Source.choices)
     max_rows = models.PositiveIntegerField()
     tolerance = models.FloatField()
+    # The fields of artifacts.table.Table; services.request_replay writes it, and services.run_replay removes it.
     table = models.JSONField(null=True, help_text="The rows of a file, until the replay has ended.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     reason = models.TextField(blank=True, default="", help_text="Why it failed.")
+    # What monitoring.replay.compare returns; services.run_replay writes it.
     result = models.JSONField(null=True)
     created_by = models.CharField(max_length=200, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)

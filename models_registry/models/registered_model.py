@@ -63,6 +63,7 @@ class RegisteredModel(models.Model):
     capture = models.CharField(
         max_length=10, choices=CaptureSides.choices, default=CaptureSides.BOTH, db_default=CaptureSides.BOTH
     )
+    # A list of names (left out) and of {"column": name, "hash": bool}; written by services.set_capture.
     capture_exclude = models.JSONField(
         default=list, blank=True, help_text="Columns that the prediction log leaves out or hashes."
     )
@@ -73,8 +74,8 @@ class RegisteredModel(models.Model):
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
     archived_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     archived_reason = models.TextField(blank=True, default="", db_default="", editable=False)
-    # Numbers of versions by name. Workers of the previous release insert rows without these columns, so the database
-    # has defaults.
+    # Aliases: numbers of versions by name. Tags: a list of texts, or texts by name. Workers of the previous release
+    # insert rows without these columns, so the database has defaults.
     aliases = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()), blank=True)
     tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
 

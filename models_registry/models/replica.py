@@ -76,7 +76,10 @@ class ReplicaModel(models.Model):
         db_default="",
         help_text="SHA-256 of the served artifact; empty: none is served.",
     )
+    # {"form": "native" or "compiled", "text": a sentence}, and figures of the compiler's verdict. The loader makes it
+    # (`Form.runs`), and services.write_reports stores it.
     runs = models.JSONField(default=dict, help_text="The form that serves, and how it was verified.")
+    # Of the candidate, if there is one: {"3": {"state": …, "digest": …, "reason": …}}; from agent.reporting.
     others = models.JSONField(
         default=dict,
         db_default=models.Value({}, models.JSONField()),

@@ -84,6 +84,7 @@ class Canary(models.Model):
     generation = models.PositiveIntegerField(help_text="The model's generation; the salt of the split.")
     percent = models.FloatField(help_text="Share of the requests, 0 to 100.")
     bake_minutes = models.FloatField(null=True, blank=True, help_text="Empty: a person promotes it.")
+    # Only the given or default limits; services.start_canary writes it once.
     guardrails = models.JSONField(default=dict, help_text="Limits by name: error_rate, p99_ratio, label_shift.")
     reason = models.TextField(blank=True, default="")
     overrides = models.TextField(blank=True, default="", help_text="The overridden advice of the validation.")
@@ -172,6 +173,7 @@ class ShadowWindow(models.Model):
     agreed = models.PositiveIntegerField(default=0)
     errors = models.PositiveIntegerField(default=0, help_text="Rows without an answer.")
     dropped = models.PositiveIntegerField(default=0, help_text="Rows that were dropped because the queue was full.")
+    # One count for each of monitoring.buckets.SECONDS and one above; services.record_shadow_counts adds to it.
     latency = models.JSONField(default=list, help_text="Times of single rows, in the buckets of the metrics.")
 
     class Meta:

@@ -83,17 +83,26 @@ class ModelVersion(models.Model):
     storage_version = models.CharField(max_length=1100)
     size_bytes = models.BigIntegerField()
     digest = models.CharField(max_length=64, blank=True, default="", help_text="SHA-256 of the artifact.")
+    # The validation (services/examination.py) writes all JSON columns of a version. services.recheck resets them except
+    # `manifest` and `metrics`; services.delete_version empties them except `parts`, `metrics` and `schema`.
+    # With `steps` in the manifest: the form of artifacts.pack.PinnedPack; else null.
     parts = models.JSONField(null=True, blank=True, help_text="Its stored files, if there are several.")
 
     description = models.TextField(blank=True, default="")
     notes = models.TextField(blank=True, default="", db_default="", help_text="Notes of users about the version.")
     notes_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     notes_changed_by = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
+    # Numbers by name, from the manifest.
     metrics = models.JSONField(blank=True, default=dict)
+    # The form of artifacts.manifest.Manifest; that of an MLflow directory is merged with it.
     manifest = models.JSONField(blank=True, default=dict)
+    # The form of artifacts.inspection.Inspection, and `version_verdict` and `is_version_verified`. It is written before
+    # the load test, so that the admin shows it meanwhile.
     inspection = models.JSONField(null=True, blank=True)
+    # The form of artifacts.schema.Schema.
     # The column keeps its first name, so that workers of the previous release work during a rollout.
     schema = models.JSONField(null=True, blank=True, db_column="signature")
+    # The form of artifacts.manifest.Sample, always with predictions.
     sample = models.JSONField(null=True, blank=True)
     reference = models.JSONField(
         null=True,
@@ -103,6 +112,8 @@ class ModelVersion(models.Model):
     sample_is_own = models.BooleanField(
         default=False, help_text="The expected predictions are those of the first validation; the publisher gave none."
     )
+    # The form of artifacts.load_test.LoadTestReport. It may also have `signature_warning`, and `acceleration`, the form
+    # of compilation.AccelerationReport.
     report = models.JSONField(null=True, blank=True)
     override_reason = models.TextField(
         blank=True, default="", help_text="Why its activation needs an override; empty: it needs none."
