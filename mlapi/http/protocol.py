@@ -66,6 +66,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **given)
         self._turns = turns
         self._context = contextvars.copy_context()
+        # The request being answered. uvicorn's `cycle` is the last of the pipelined requests.
+        self._answering: RequestResponseCycle | None = None
         self.access_log = False
         self._application = self.app
         self._socket: Any = None
@@ -145,8 +147,11 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._refuse(head_too_large())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the connection is lost."""
+        """Cancel the request being answered: uvicorn tells only the last of several pipelined requests."""
         self.is_lost = True
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -164,7 +169,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._cut_short()
         else:
             self.cycle.keep_alive = False
-        for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+        for cycle in self._outstanding():
             cycle.scope["state"][HAS_ENDED] = True
             cycle.message_event.set()
         self.loop.call_later(HALF_CLOSED_SECONDS, self._leave)
@@ -172,10 +177,15 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _leave(self) -> None:
         """Cancel the requests that have no response yet."""
-        for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+        for cycle in self._outstanding():
             cycle.disconnected = True
             cycle.message_event.set()
         self._socket.close()
+
+    def _outstanding(self) -> list[RequestResponseCycle]:
+        """Return the request being answered, and the pipelined requests behind it."""
+        answering = [] if self._answering is None else [self._answering]
+        return [*answering, *(cycle for cycle, _ in self.pipeline)]
 
     def pause_writing(self) -> None:
         """Record the time at which the client stopped reading."""
@@ -288,6 +298,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Start a POST in its turn. Start any other request, for example a health check, at once."""
+        self._answering = cycle
         if cycle.scope["method"] != "POST":
             # A pipelined request must not inherit the context before it: Django's names a thread that ends.
             self._context.copy().run(super()._start_asgi_task, cycle, app)

@@ -186,3 +186,31 @@ def test_the_connection_that_is_idle_longest_makes_room(monkeypatch):
         return [item.has_ended for item in wires], statuses(wire.sent)
 
     assert asyncio.run(work()) == ([True, False], [200])
+
+
+@pytest.mark.parametrize("first", [GET, PLAIN], ids=["get", "post"])
+@pytest.mark.parametrize("how", ["lost", "half-closed"])
+def test_request_with_pipelined_followers_learns_of_a_disconnect(monkeypatch, first, how):
+    monkeypatch.setattr(protocol, "HALF_CLOSED_SECONDS", 0.0)
+
+    async def work():
+        session, left = Session(), []
+
+        async def answer(scope, receive, send):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left.append(scope["method"])
+
+        session.application = answer
+        connection, _ = session.connect()
+        connection.data_received(first + PLAIN + GET)
+        await settle()
+        if how == "lost":
+            connection.connection_lost(None)
+        else:
+            connection.eof_received()
+            await asyncio.sleep(0)
+        await settle()
+        return left
+
+    assert asyncio.run(work()) == [first.split()[0].decode()]
