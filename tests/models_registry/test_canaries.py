@@ -88,7 +88,9 @@ def test_without_a_replica_no_traffic_starts(model):
     assert services.open_traffic() == []
 
 
-@pytest.mark.parametrize("change", [services.open_traffic, lambda: services.end_canary(services.get_model("m"), by="x")])
+@pytest.mark.parametrize(
+    "change", [services.open_traffic, lambda: services.end_canary(services.get_model("m"), by="x")]
+)
 def test_a_change_of_a_canary_locks_the_model_first(model, change):
     start(model)
     replica("a", model, candidate="serving")
