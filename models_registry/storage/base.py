@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX
 from models_registry.errors import ManifestError, ObjectMissing, StorageDenied, StorageUnavailable
 
 CHUNK_BYTES = 1 << 20
@@ -14,7 +15,6 @@ CHUNK_BYTES = 1 << 20
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 # The start of a version id in a directory that keeps no copies; the digest follows.
 DIGEST_PREFIX = "digest-"
-MANIFEST_SUFFIX = ".manifest.json"
 # Limit of the files beside an artifact, such as a manifest or `MLmodel`, which are read into memory.
 MAX_BESIDE_BYTES = 32_000_000
 

@@ -14,12 +14,12 @@ from typing import IO
 import structlog
 from django.core.files.storage import FileSystemStorage
 
+from models_registry.artifacts.manifest import MANIFEST_SUFFIX
 from models_registry.errors import ObjectMissing, StorageUnavailable
 from models_registry.files import whole_file
 from models_registry.storage.base import (
     CHUNK_BYTES,
     DIGEST_PREFIX,
-    MANIFEST_SUFFIX,
     MAX_BESIDE_BYTES,
     StorageIdentity,
     StoredVersion,
