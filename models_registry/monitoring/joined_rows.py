@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from models_registry.monitoring.log_reading import read_file
+from models_registry.monitoring.log_reading import hour_folder, read_file
 from models_registry.monitoring.quality import JoinedRow
 from models_registry.storage import LogStorage
 from models_registry.storage.log_files import ground_truth_folder
@@ -80,10 +80,5 @@ def _labels(
 def _newest(storage: LogStorage, prefixes: Iterable[str], start: datetime) -> tuple[list[str], bool]:
     """Return the keys of the hours since `start`, newest first, and whether the list is complete."""
     first = f"{start:date=%Y-%m-%d/hour=%H}"
-    keys = [key for prefix in prefixes for key in storage.keys(prefix) if _hour(key) >= first]
-    return sorted(keys, key=_hour, reverse=True)[:MAX_FILES], len(keys) <= MAX_FILES
-
-
-def _hour(key: str) -> str:
-    """Return the directories of a file's day and hour."""
-    return "/".join(key.split("/")[-3:-1])
+    keys = [key for prefix in prefixes for key in storage.keys(prefix) if hour_folder(key) >= first]
+    return sorted(keys, key=hour_folder, reverse=True)[:MAX_FILES], len(keys) <= MAX_FILES

@@ -62,7 +62,7 @@ def newest_rows(
             if wanted.version in {None, number}
             for key in storage.keys(f"{model}/version={number}/date={day:%Y-%m-%d}/")
         ]
-        for _, of_hour in groupby(sorted(keys, key=_hour, reverse=True), key=_hour):
+        for _, of_hour in groupby(sorted(keys, key=hour_folder, reverse=True), key=hour_folder):
             # Files of one hour overlap in time; files of an earlier hour hold only earlier rows.
             if len(found) >= limit or files >= MAX_FILES:
                 break
@@ -72,9 +72,9 @@ def newest_rows(
     return sorted(found, key=lambda row: (row.at, -row.row), reverse=True)[:limit]
 
 
-def _hour(key: str) -> str:
-    """Return the directory of a file's hour."""
-    return key.split("/")[-2]
+def hour_folder(key: str) -> str:
+    """Return the directories of a file's day and hour, which sort by time."""
+    return "/".join(key.split("/")[-3:-1])
 
 
 def read_file(storage: LogStorage, key: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
