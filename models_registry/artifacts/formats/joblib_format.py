@@ -16,6 +16,7 @@ import numpy as np
 from models_registry.artifacts import codes
 from models_registry.artifacts.formats import arrays, arrow_strings, pandas_values
 from models_registry.artifacts.formats.compression import open_stream
+from models_registry.artifacts.formats.joblib_inspection import MAX_NESTING
 from models_registry.artifacts.formats.joblib_rules import (
     ARGUMENT_RULES,
     bound_method,
@@ -35,7 +36,6 @@ from models_registry.artifacts.other_packages import missing_package
 from models_registry.errors import ArtifactError, BrokenArtifact
 
 MIN_JOBLIB = (1, 6)
-_DEEPEST_NESTING = 16
 
 
 class ArrayRecord:
@@ -104,8 +104,8 @@ class TrustedUnpickler(pickle._Unpickler):
         self._resolved_ids: set[int] = set()
         self._may_run: set[int] = set()
         self._rules: dict[int, Callable[[tuple[Any, ...]], None]] = {}
-        if depth > _DEEPEST_NESTING:
-            refuse(f"nests arrays of objects more than {_DEEPEST_NESTING} deep")
+        if depth > MAX_NESTING:
+            refuse(f"nests arrays of objects more than {MAX_NESTING} deep")
 
     def load(self) -> Any:
         """Return the object in the stream.

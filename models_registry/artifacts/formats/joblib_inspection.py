@@ -24,7 +24,8 @@ from models_registry.artifacts.object_tree import Inert, InertArray, object_tree
 
 MAX_INSTRUCTIONS = 20_000_000
 MAX_HELD = 8_000_000
-_DEEPEST_NESTING = 16
+# An array of objects is a pickle within the pickle. Inspection and opening accept the same depth.
+MAX_NESTING = 16
 _MAX_TEXT_LENGTH = 4096
 _MAX_LINE_LENGTH = 1 << 16
 _CHUNK_BYTES = 1 << 20
@@ -63,8 +64,8 @@ class InertUnpickler(pickle._Unpickler):
         self._limit = limit
         self._depth = depth
         self._text_bytes = 0
-        if depth > _DEEPEST_NESTING:
-            raise ContradictoryFile(f"It nests arrays of objects more than {_DEEPEST_NESTING} deep.")
+        if depth > MAX_NESTING:
+            raise ContradictoryFile(f"It nests arrays of objects more than {MAX_NESTING} deep.")
 
     def load(self) -> Any:
         """Return the stand-in of the object in the stream."""
