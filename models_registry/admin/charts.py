@@ -11,7 +11,13 @@ from typing import Any
 from models_registry.models import RegisteredModel
 from models_registry.monitoring.buckets import VALUES
 from models_registry.monitoring.usage import Usage
-from models_registry.monitoring.usage_report import WINDOWS, UsageReport, VersionUsage, usage_report
+from models_registry.monitoring.usage_report import (
+    WINDOWS,
+    UsageReport,
+    VersionUsage,
+    quantile_milliseconds,
+    usage_report,
+)
 
 # Further versions repeat these colours. Each colour is legible on a light and on a dark page.
 COLOURS = (
@@ -99,11 +105,7 @@ def _series(report: UsageReport, figure: Callable[[Usage], float | None]) -> lis
 
 
 def _milliseconds(share: float) -> Callable[[Usage], float | None]:
-    def figure(usage: Usage) -> float | None:
-        seconds = usage.latency_quantile(share)
-        return None if seconds is None else round(seconds * 1000, 3)
-
-    return figure
+    return lambda usage: quantile_milliseconds(usage, share)
 
 
 def _label_chart(versions: Sequence[VersionUsage], total: Usage) -> Chart:

@@ -5,6 +5,7 @@ It imports neither Django nor numpy: gunicorn's master uses this module too, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 MAX_SECONDS = 30.0
@@ -40,3 +41,8 @@ def quantile(counts: Sequence[float], share: float, bounds: Sequence[float] = SE
             return lower + (bound - lower) * (wanted - below) / counts[index]
         below += counts[index]
     return bounds[-1]
+
+
+def in_milliseconds(seconds: float | None) -> float | None:
+    """Return milliseconds; None for None, and for infinity, the end of the last bucket."""
+    return None if seconds is None or math.isinf(seconds) else seconds * 1000

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from models_registry.monitoring.buckets import in_milliseconds
 from models_registry.monitoring.intervals import Interval, quantile_interval, share_interval
 from models_registry.monitoring.usage import Usage
 
@@ -34,12 +34,8 @@ def figures_of(usage: Usage) -> VersionFigures:
         errors=usage.error_count,
         error_rate=usage.error_rate,
         error_rate_interval=share_interval(usage.error_count, usage.attempts) if usage.attempts else None,
-        p50_milliseconds=_milliseconds(usage.latency_quantile(0.5)),
-        p99_milliseconds=_milliseconds(usage.latency_quantile(0.99)),
-        p99_interval=bounds and (bounds[0] * 1000, _milliseconds(bounds[1])),
+        p50_milliseconds=in_milliseconds(usage.latency_quantile(0.5)),
+        p99_milliseconds=in_milliseconds(usage.latency_quantile(0.99)),
+        p99_interval=bounds and (bounds[0] * 1000, in_milliseconds(bounds[1])),
         label_shares=usage.label_shares(),
     )
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None or math.isinf(seconds) else seconds * 1000

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import F
 
 from models_registry.models import RegisteredModel, UsageWindow
-from models_registry.monitoring.buckets import VALUES
+from models_registry.monitoring.buckets import VALUES, in_milliseconds
 from models_registry.monitoring.usage import Usage, total_usage, traffic_of, usage_of
 from models_registry.monitoring.usage_retention import SUMMED_UP_AGAIN, hour_of, summed_up_until
 from models_registry.monitoring.value_counts import ValueCounts, combined_counts
@@ -193,6 +193,12 @@ def usage_content(usage: Usage) -> dict[str, Any]:
     }
 
 
+def quantile_milliseconds(usage: Usage, share: float) -> float | None:
+    """Return a quantile (0 to 1) of the latency, with three decimals; None without answered requests."""
+    found = in_milliseconds(usage.latency_quantile(share))
+    return None if found is None else round(found, 3)
+
+
 def _figures(usage: Usage) -> dict[str, Any]:
     return {
         "requests": usage.requests,
@@ -200,10 +206,6 @@ def _figures(usage: Usage) -> dict[str, Any]:
         "errors": usage.error_count,
         "error_rate": usage.error_rate,
         "rows": usage.rows,
-        "p50_ms": _milliseconds(usage.latency_quantile(0.5)),
-        "p99_ms": _milliseconds(usage.latency_quantile(0.99)),
+        "p50_ms": quantile_milliseconds(usage, 0.5),
+        "p99_ms": quantile_milliseconds(usage, 0.99),
     }
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

@@ -15,7 +15,7 @@ from models_registry.artifacts.compatibility import caller_changes
 from models_registry.errors import ActivationConflict, NotShadowable, RegistryError
 from models_registry.inference.mirroring import ShadowShare
 from models_registry.models import ModelVersion, RegisteredModel, Shadow, ShadowWindow
-from models_registry.monitoring.buckets import SECONDS, quantile
+from models_registry.monitoring.buckets import SECONDS, in_milliseconds, quantile
 from models_registry.monitoring.intervals import Interval, share_interval
 from models_registry.services.activation import describe_conflict, require_activatable, require_second_person
 from models_registry.services.canaries import require_range
@@ -223,8 +223,8 @@ def shadow_figures(shadow: Shadow) -> ShadowFigures:
         dropped=dropped,
         agreement=agreed / rows if rows else None,
         agreement_interval=share_interval(agreed, rows) if rows else None,
-        p50_milliseconds=_milliseconds(latency, 0.5),
-        p99_milliseconds=_milliseconds(latency, 0.99),
+        p50_milliseconds=in_milliseconds(quantile(latency, 0.5)),
+        p99_milliseconds=in_milliseconds(quantile(latency, 0.99)),
     )
 
 
@@ -232,8 +232,3 @@ def _added(counts: Sequence[int], others: Sequence[int]) -> list[int]:
     # An older release may have used other buckets.
     fitting = [item for item in (counts, others) if len(item) == len(SECONDS) + 1]
     return [sum(column) for column in zip(*fitting, strict=True)]
-
-
-def _milliseconds(latency: Sequence[int], share: float) -> float | None:
-    seconds = quantile(latency, share) if latency else None
-    return None if seconds is None else seconds * 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,7 +12,7 @@ from django.db import DatabaseError
 from models_registry.agent import usage_reporter
 from models_registry.agent.usage_reporter import UsageReporter
 from models_registry.models import UsageWindow
-from models_registry.monitoring.buckets import SECONDS, quantile
+from models_registry.monitoring.buckets import SECONDS, in_milliseconds, quantile
 from models_registry.monitoring.usage import MAX_LABELS, OTHER_LABEL, Usage, bounded_labels, usage_since, write_usage
 from models_registry.monitoring.usage_report import WINDOWS, usage_report
 from models_registry.monitoring.usage_retention import keep_in_bounds
@@ -38,6 +39,11 @@ def test_quantiles_equal_the_raw_ones_to_a_bucket():
 )
 def test_quantile_at_the_ends(counts, expected):
     assert quantile(counts, 0.5, (1.0, 3.0)) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(None, None), (math.inf, None), (0.0125, 12.5)])
+def test_milliseconds_of_no_finite_time_are_none(seconds, expected):
+    assert in_milliseconds(seconds) == expected
 
 
 def test_rare_labels_are_counted_together():
