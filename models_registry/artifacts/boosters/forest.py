@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models_registry.errors import UnsafeStructure
+from models_registry.artifacts.structures.bounds import are_within, refuse
 
 Array = NDArray[Any]
 
@@ -26,14 +26,6 @@ BELOW_ZERO = float(np.nextafter(0.0, -1.0))
 # Words of all category sets together: 64 MB.
 MAX_WORDS = 16_000_000
 WALKED_AT_ONCE = 400_000
-
-
-def refuse(what: str) -> UnsafeStructure:
-    """Return the error for trees that could crash or hang a prediction."""
-    return UnsafeStructure(
-        f"The artifact {what}. A prediction could crash, hang, or read memory outside of the model. "
-        "The artifact is damaged or crafted; publish it again from its training script."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +164,10 @@ def plant(trees: Sequence[TreeNodes], *, n_features: int, n_targets: int) -> For
     renumbered = np.full(len(owner), -1, dtype=np.int64)
     renumbered[order] = np.arange(len(order))
     feature = np.where(is_leaf, 0, _joined(trees, "feature", np.int64))[order]
-    if not ((feature >= 0) & (feature < n_features))[~is_leaf[order]].all():
+    if not are_within(feature[~is_leaf[order]], n_features):
         raise refuse(f"holds a tree that uses a feature outside of its {n_features} features")
     targets = np.array([tree.target for tree in trees], dtype=np.int64)
-    if not ((targets >= 0) & (targets < n_targets)).all():
+    if not are_within(targets, n_targets):
         raise refuse(f"holds a tree that adds to an output outside of its {n_targets} outputs")
     set_start, set_words, words = _sets(trees, starts, is_leaf)
     return Forest(
@@ -278,7 +270,7 @@ def _linear(
         for node, (constant, features, coefficients) in tree.linear.items():
             if not is_leaf[start + node] or features.shape != coefficients.shape:
                 raise refuse("holds a leaf whose linear function has another number of features than coefficients")
-            if not ((features >= 0) & (features < n_features)).all():
+            if not are_within(features, n_features):
                 raise refuse(f"holds a leaf that uses a feature outside of its {n_features} features")
             if not np.isfinite(coefficients).all() or not np.isfinite(constant):
                 raise refuse("holds a leaf whose coefficients are not finite numbers")

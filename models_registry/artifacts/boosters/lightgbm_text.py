@@ -23,9 +23,9 @@ from models_registry.artifacts.boosters.forest import (
     Array,
     TreeNodes,
     plant,
-    refuse,
 )
 from models_registry.artifacts.boosters.model import LIGHTGBM, BoostedModel
+from models_registry.artifacts.structures.bounds import refuse
 from models_registry.errors import BrokenArtifact, NoPrediction
 
 MAX_FEATURES = 2_000_000

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from models_registry.artifacts.boosters import links, ubjson
-from models_registry.artifacts.boosters.forest import MISSING_NAN, Array, TreeNodes, plant, refuse
+from models_registry.artifacts.boosters.forest import MISSING_NAN, Array, TreeNodes, plant
 from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
+from models_registry.artifacts.structures.bounds import refuse
 from models_registry.errors import BrokenArtifact, NoPrediction
 
 MAX_FEATURES = 2_000_000

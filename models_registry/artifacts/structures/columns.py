@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.structures.trees import refuse
+from models_registry.artifacts.structures.bounds import refuse
 
 _BOOSTING_PARTS = {"encoder": "OrdinalEncoder", "numerical": "FunctionTransformer"}
 

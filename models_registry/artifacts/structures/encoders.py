@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.structures.trees import refuse
+from models_registry.artifacts.structures.bounds import are_within, refuse
 
 # scikit-learn looks these up in a dictionary, and all others by bisection.
 _LOOKED_UP = "OUS"
@@ -24,7 +24,7 @@ def check_categories(encoder: Any) -> None:
             raise refuse("holds an encoder whose categories are not sorted")
     for number, table in enumerate(_tables(encoder)):
         if table is not None and (
-            not _are_integers(table) or table.shape != categories[number].shape or not _within(table, len(table))
+            not _are_integers(table) or table.shape != categories[number].shape or not are_within(table, len(table))
         ):
             raise refuse("holds an encoder whose table of rare categories points outside of its columns")
 
@@ -38,7 +38,7 @@ def _tables(encoder: Any) -> list[Any]:
     if not isinstance(tables, list) or not isinstance(rare, list) or not len(tables) == len(rare) == features:
         raise refuse("holds an encoder with another number of tables of rare categories than of features")
     for found, categories in zip(rare, encoder.categories_, strict=True):
-        if found is not None and not (_are_integers(found) and len(found) and _within(found, len(categories))):
+        if found is not None and not (_are_integers(found) and len(found) and are_within(found, len(categories))):
             raise refuse("holds an encoder whose rare categories are not among its categories")
     return tables
 
@@ -67,7 +67,7 @@ def check_one_hot(encoder: Any) -> None:
             # As in OneHotEncoder.transform: the column is removed, and later columns move up.
             columns = columns[columns != drop]
             columns = columns - (columns > drop)
-        if not isinstance(width, int | np.integer) or not _within(columns, int(width)):
+        if not isinstance(width, int | np.integer) or not are_within(columns, int(width)):
             raise refuse("holds a one-hot encoder that writes categories outside of its columns")
 
 
@@ -103,7 +103,7 @@ def check_label_cache(binarizer: Any) -> None:
     cached = getattr(binarizer, "_cached_dict", None)
     if cached is not None and (
         type(cached) is not dict
-        or not _within(np.array(list(cached.values()), dtype=np.int64), len(binarizer.classes_))
+        or not are_within(np.array(list(cached.values()), dtype=np.int64), len(binarizer.classes_))
     ):
         raise refuse("holds a binarizer of labels whose columns are not those of its classes")
 
@@ -131,7 +131,3 @@ def check_bins(binner: Any) -> None:
 
 def _are_integers(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu"
-
-
-def _within(values: np.ndarray[Any, Any], count: int) -> bool:
-    return bool(((values >= 0) & (values < count)).all())

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from models_registry.artifacts.structures import callables
-from models_registry.artifacts.structures.trees import refuse
+from models_registry.artifacts.structures.bounds import are_within, refuse
 
 _PLANE = 2
 
@@ -16,7 +16,7 @@ def check_neighbour_tree(tree: Any) -> None:
     state = tree.__getstate__()
     data, indices, nodes, bounds = (np.asarray(part) for part in state[:4])
     count, features = data.shape
-    if indices.shape != (count,) or not _within(indices, count):
+    if indices.shape != (count,) or not are_within(indices, count):
         raise refuse("holds a tree of neighbours whose indices point outside of its data")
     _check_nodes(nodes, count, claimed=state[6])
     sides = 2 if type(tree).__name__.startswith("KD") else 1
@@ -75,7 +75,7 @@ def check_neighbours(estimator: Any) -> None:
     columns = labels.reshape(len(labels), -1)
     if len(labels) != rows.shape[0] or columns.shape[1] != len(classes):
         raise refuse("holds neighbours with too few labels")
-    if not all(_within(columns[:, number], len(one)) for number, one in enumerate(classes)):
+    if not all(are_within(columns[:, number], len(one)) for number, one in enumerate(classes)):
         raise refuse("holds neighbours with a label outside of its classes")
 
 
@@ -103,7 +103,3 @@ def check_bisecting_tree(node: Any, features: int) -> None:
         if np.shape(current.center) != (features,):
             raise refuse("holds a centre of a cluster with another number of features")
         waiting.extend(child for child in (current.left, current.right) if child is not None)
-
-
-def _within(values: np.ndarray[Any, Any], count: int) -> bool:
-    return bool(((values >= 0) & (values < count)).all())

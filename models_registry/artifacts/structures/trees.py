@@ -4,21 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.errors import UnsafeStructure
+from models_registry.artifacts.structures.bounds import are_within, refuse
 
 _LEAF = -1
 _BITSET_WORDS = 8
 _MAX_CATEGORIES = 256
 # Initial predictions may depend on the number of rows, so several numbers are tried.
 _ROW_COUNTS = (1, 2, 5)
-
-
-def refuse(what: str) -> UnsafeStructure:
-    """Return the error for arrays that could crash or hang a prediction."""
-    return UnsafeStructure(
-        f"The artifact {what}. A prediction could crash, hang, or read memory outside of the model. "
-        "The artifact is damaged or crafted; publish it again from its training script."
-    )
 
 
 def check_tree(tree: Any) -> None:
@@ -34,7 +26,7 @@ def check_tree(tree: Any) -> None:
         if not ((children > number) & (children < count)).all():
             raise refuse("holds a decision tree whose nodes point outside of it or in a circle")
     asked = feature[inner]
-    if not ((asked >= 0) & (asked < tree.n_features)).all():
+    if not are_within(asked, tree.n_features):
         raise refuse(f"holds a decision tree that uses a feature outside of its {tree.n_features} features")
 
 
@@ -82,7 +74,7 @@ def check_histogram_boosting(model: Any) -> None:
         raise refuse("holds histogram boosting with a wrong number of features in its bins")
     for feature in np.flatnonzero(is_categorical):
         categories = np.asarray(mapper.bin_thresholds_[feature])
-        if not ((categories >= 0) & (categories < _MAX_CATEGORIES)).all():
+        if not are_within(categories, _MAX_CATEGORIES):
             raise refuse("holds histogram boosting with a category outside of its bit set")
     for predictors in model._predictors:
         for predictor in predictors:
@@ -100,7 +92,7 @@ def _check_predictor(predictor: Any, is_categorical: np.ndarray[Any, Any]) -> No
         if not ((children > number) & (children < len(nodes))).all():
             raise refuse("holds histogram boosting whose nodes point outside of their tree or in a circle")
     feature = inner["feature_idx"]
-    if not ((feature >= 0) & (feature < len(is_categorical))).all():
+    if not are_within(feature, len(is_categorical)):
         raise refuse("holds histogram boosting that uses a feature that does not exist")
     by_category = inner[inner["is_categorical"] != 0]
     bits = predictor.raw_left_cat_bitsets

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from models_registry.artifacts.structures.trees import refuse
+from models_registry.artifacts.structures.bounds import are_within, refuse
 from models_registry.errors import UnsafeStructure
 
 _TWISTER_WORDS = 624
@@ -42,7 +42,7 @@ def check_support_vectors(model: Any) -> None:
     vectors = model.support_vectors_
     by_index = model.kernel == "precomputed" or callable(model.kernel)
     if by_index:
-        fits = fits and bool(((model.support_ >= 0) & (model.support_ < model.shape_fit_[0])).all())
+        fits = fits and are_within(model.support_, model.shape_fit_[0])
     elif vectors.shape != (count, model.n_features_in_):
         fits = False
     if not fits or model._intercept_.shape != (pairs,):
