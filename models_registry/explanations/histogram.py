@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from models_registry.artifacts.boosters.forest import bits_of
 from models_registry.explanations.base import DECISION, LOG_ODDS, RAW, VALUE, Array
 from models_registry.explanations.paths import TreeEnsemble
 from models_registry.explanations.trees import TreeModel
-
-BITS = np.arange(32, dtype=np.uint32)
 
 
 def of_sklearn(estimator: Any) -> TreeModel | None:
@@ -86,8 +85,8 @@ def _splits(estimator: Any, nodes: Array, tree: Array, sets: list[Array]) -> Cal
     if table is not None:
         bitsets, place = estimator._bin_mapper.make_known_categories_bitsets()
         for node in np.flatnonzero(by_set):
-            known = _bits(bitsets[place[feature[node]]])
-            left = _bits(sets[tree[node]][nodes["bitset_idx"][node]])
+            known = bits_of(bitsets[place[feature[node]]])
+            left = bits_of(sets[tree[node]][nodes["bitset_idx"][node]])
             # The last position is for missing and unknown values.
             table[node] = np.append(np.where(left | known, left, missing_left[node]), missing_left[node])
 
@@ -101,8 +100,3 @@ def _splits(estimator: Any, nodes: Array, tree: Array, sets: list[Array]) -> Cal
         return np.where(by_set[chosen], table[chosen, code], decided)
 
     return goes_left
-
-
-def _bits(words: Array) -> Array:
-    """Return the 256 bits of eight 32-bit words, lowest first."""
-    return ((np.asarray(words, dtype=np.uint32)[:, None] >> BITS) & 1).ravel().astype(bool)

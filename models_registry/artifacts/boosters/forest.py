@@ -90,7 +90,7 @@ class Forest:
     def categories_of(self, node: int) -> Array:
         """Return the sorted categories in a node's set."""
         words = self.words[self.set_start[node] : self.set_start[node] + self.set_words[node]]
-        return np.asarray(np.flatnonzero((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1))
+        return np.flatnonzero(bits_of(words))
 
     def leaves(self, rows: Array, *, set_goes_left: bool) -> Array:
         """Return the node number of each row's leaf in each tree, shape (rows, trees)."""
@@ -253,6 +253,12 @@ def _sets(trees: Sequence[TreeNodes], starts: Array, is_leaf: Array) -> tuple[Ar
                 raise refuse(f"holds sets of categories of more than {MAX_WORDS} words")
             words.append(_bit_set(categories, size))
     return set_start, set_words, np.concatenate(words) if words else np.zeros(0, dtype=np.uint32)
+
+
+def bits_of(words: Array) -> Array:
+    """Return the bits of 32-bit words, lowest first, shape `(32 * n_words,)`."""
+    shifts = np.arange(32, dtype=np.uint32)
+    return ((np.asarray(words, dtype=np.uint32)[:, None] >> shifts) & 1).ravel().astype(bool)
 
 
 def _bit_set(categories: Array, size: int) -> Array:

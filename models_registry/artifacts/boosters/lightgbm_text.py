@@ -22,6 +22,7 @@ from models_registry.artifacts.boosters.forest import (
     ZERO,
     Array,
     TreeNodes,
+    bits_of,
     plant,
 )
 from models_registry.artifacts.boosters.model import LIGHTGBM, BoostedModel
@@ -243,9 +244,8 @@ def _sets(tree: dict[str, str], thresholds: Array, by_set: Array) -> dict[int, A
     chosen = thresholds[nodes]
     if not ((chosen >= 0) & (chosen < count) & (chosen == np.floor(chosen))).all():
         raise refuse("holds a split by a missing set of categories")
-    bits = np.arange(32)
     return {
-        int(node): np.flatnonzero((words[bounds[which] : bounds[which + 1], None] >> bits) & 1)
+        int(node): np.flatnonzero(bits_of(words[bounds[which] : bounds[which + 1]]))
         for node, which in zip(nodes, chosen.astype(np.int64), strict=True)
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from models_registry.artifacts.boosters.forest import bits_of
 from models_registry.compilation.context import (
     Context,
     Outputs,
@@ -174,7 +175,7 @@ class _CategorySplits:
         if estimator.is_categorical_ is not None and estimator.is_categorical_.any():
             bitsets, positions = estimator._bin_mapper.make_known_categories_bitsets()
             for feature in np.flatnonzero(_categorical_positions(estimator)):
-                self._known[int(feature)] = _bits(bitsets[positions[feature]])
+                self._known[int(feature)] = bits_of(bitsets[positions[feature]])
 
     def tree(self, predictor: Any, target: int) -> Tree:
         """Return a predictor's tree, with categorical splits replaced by splits of the extra columns."""
@@ -182,7 +183,7 @@ class _CategorySplits:
         feature = nodes["feature_idx"].astype(np.int64)
         threshold = nodes["num_threshold"].astype(np.float64)
         for index in np.flatnonzero((nodes["is_categorical"] != 0) & (nodes["is_leaf"] == 0)):
-            sides = _bits(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][index]])
+            sides = bits_of(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][index]])
             feature[index] = self._column(int(feature[index]), sides, bool(nodes["missing_go_to_left"][index]))
             threshold[index] = 0.5
         is_leaf = nodes["is_leaf"] != 0
@@ -223,12 +224,6 @@ def _position(context: Context, code: str, other: int) -> str:
         graph.op("Less", code, graph.constant(float(other))),
     )
     return graph.as_int64(graph.where(within, code, graph.constant(float(other))))
-
-
-def _bits(words: Array) -> Array:
-    """Return the 256 bits of eight 32-bit words, lowest first."""
-    shifts = np.arange(32, dtype=np.uint32)
-    return ((np.asarray(words, dtype=np.uint32)[:, None] >> shifts) & 1).ravel().astype(bool)
 
 
 @predicts("AdaBoostClassifier")
