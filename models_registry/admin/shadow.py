@@ -59,7 +59,7 @@ class ReasonForm(forms.Form):
     )
 
 
-class ConfirmationForm(ReasonForm):
+class ShadowConfirmationForm(ReasonForm):
     """A reason, and the generation that the user saw."""
 
     override = forms.BooleanField(label="Start against the validation's advice", widget=UnfoldBooleanWidget())
@@ -99,7 +99,7 @@ def start_context(request: HttpRequest, version: ModelVersion, percent: float) -
         "may_go_on": may_go_on,
         "running": services.current_shadow(model),
         "live": services.rollout(model).live,
-        "form": ConfirmationForm(data, advice=advice, generation=model.generation),
+        "form": ShadowConfirmationForm(data, advice=advice, generation=model.generation),
     }
 
 

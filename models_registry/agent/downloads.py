@@ -12,7 +12,7 @@ from typing import Self
 from models_registry.artifacts.cache import CachedArtifact
 
 
-class Source(Enum):
+class ArtifactSource(Enum):
     """The source of an artifact: each has a limit on downloads that are running or wait for their load."""
 
     DISK = "disk"
@@ -28,7 +28,7 @@ class Fetching:
     """
 
     def __init__(
-        self, build: str, fetch: Callable[[], CachedArtifact], *, source: Source, on_end: Callable[[], None]
+        self, build: str, fetch: Callable[[], CachedArtifact], *, source: ArtifactSource, on_end: Callable[[], None]
     ) -> None:
         """Start, and call `on_end` when the download has succeeded or failed."""
         self.build = build

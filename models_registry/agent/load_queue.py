@@ -31,7 +31,7 @@ REPLACED_SECONDS = 60.0
 
 
 @dataclass(slots=True)
-class Ended:
+class FatalLoad:
     """A load that ended workers: how many in a row, and the time of the next attempt (seconds since 1970)."""
 
     workers: int = 0
@@ -44,14 +44,14 @@ class Journal:
 
     digest: str = ""
     began_at: float = 0.0
-    ended: dict[str, Ended] = field(default_factory=dict)
+    ended: dict[str, FatalLoad] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, content: bytes) -> Journal:
         """Return the journal from `dump`'s bytes; an empty one if they are not readable."""
         try:
             value: dict[str, Any] = json.loads(content)
-            ended = {digest: Ended(**entry) for digest, entry in value["ended"].items()}
+            ended = {digest: FatalLoad(**entry) for digest, entry in value["ended"].items()}
             return cls(str(value["digest"]), float(value["began_at"]), ended)
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -68,7 +68,7 @@ class Journal:
         """
         if not self.digest:
             return
-        ended = self.ended.setdefault(self.digest, Ended())
+        ended = self.ended.setdefault(self.digest, FatalLoad())
         ended.workers += 1
         passed = now - self.began_at
         took = max(1.0, passed) if passed <= limit_seconds + REPLACED_SECONDS else 1.0
@@ -123,7 +123,7 @@ class LoadQueue:
             return None
 
     def _require_no_pause(self, descriptor: int, journal: Journal, digest: str) -> None:
-        ended = journal.ended.get(digest, Ended())
+        ended = journal.ended.get(digest, FatalLoad())
         left = ended.retry_at - time.time()
         if left > 0:
             _write(descriptor, journal)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 
 from models_registry import services
-from models_registry.agent.downloads import Fetching, Source
+from models_registry.agent.downloads import ArtifactSource, Fetching
 from models_registry.agent.failures import Failures
 from models_registry.agent.loader import Preparation
 from models_registry.inference.desired_version import DesiredVersion, VersionDetails
@@ -16,7 +16,7 @@ from models_registry.storage import VersionedStorage
 
 # More downloads in parallel would split the bandwidth, and delay all of them.
 FETCHED_AT_ONCE = 4
-AT_ONCE = {Source.DISK: 4, Source.STORAGE: FETCHED_AT_ONCE, Source.STORAGE_AGAIN: 1}
+AT_ONCE = {ArtifactSource.DISK: 4, ArtifactSource.STORAGE: FETCHED_AT_ONCE, ArtifactSource.STORAGE_AGAIN: 1}
 
 
 class PendingLoads:
@@ -41,7 +41,7 @@ class PendingLoads:
         self._read_details = details
         self._on_end = on_end
         # By `DesiredVersion.key`.
-        self._waiting: dict[Source, dict[str, None]] = {source: {} for source in Source}
+        self._waiting: dict[ArtifactSource, dict[str, None]] = {source: {} for source in ArtifactSource}
         self._fetches: dict[str, Fetching] = {}
         self._details: dict[str, VersionDetails] = {}
 
@@ -59,9 +59,9 @@ class PendingLoads:
         if desired.key in self._fetches:
             return
         if self._preparation.is_at_hand(desired.digest, desired.format):
-            source = Source.DISK
+            source = ArtifactSource.DISK
         else:
-            source = Source.STORAGE_AGAIN if desired.key in self._failures else Source.STORAGE
+            source = ArtifactSource.STORAGE_AGAIN if desired.key in self._failures else ArtifactSource.STORAGE
         self._waiting[source][desired.key] = None
 
     def put_off(self, models: Iterable[str], desired: Mapping[str, DesiredVersion]) -> None:
@@ -116,7 +116,7 @@ class PendingLoads:
             if self._failures.is_due(key):
                 yield key
 
-    def _begin(self, desired: DesiredVersion, source: Source) -> bool:
+    def _begin(self, desired: DesiredVersion, source: ArtifactSource) -> bool:
         details = self._read_details(desired)
         if details is None:
             return False  # the version has just changed, or the database is unavailable: the next poll decides

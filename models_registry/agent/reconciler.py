@@ -24,7 +24,7 @@ from models_registry.agent.loader import Preparation, memory_bytes
 from models_registry.agent.lookout import Lookout
 from models_registry.agent.pending_loads import PendingLoads
 from models_registry.agent.plan import Drop, plan
-from models_registry.agent.reporting import Progress, Reporter, progress_of, report_of, report_of_other
+from models_registry.agent.reporting import LoadProgress, Reporter, progress_of, report_of, report_of_other
 from models_registry.agent.residency import Residency
 from models_registry.inference import memory
 from models_registry.inference.desired_version import DesiredVersion
@@ -374,7 +374,7 @@ class Reconciler:
         others = {str(other.number): report_of_other(other, self._progress_of(other))} if other else {}
         return report_of(desired.active, held, self._progress_of(desired.active), others=others)
 
-    def _progress_of(self, desired: DesiredVersion) -> Progress:
+    def _progress_of(self, desired: DesiredVersion) -> LoadProgress:
         snapshot = self.runtime.snapshot
         fetching = self.pending.under_way.get(desired.key)
         is_wanted = self._residency.wants(desired.model, self._desired_state.of(desired.model))

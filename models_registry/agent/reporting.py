@@ -107,7 +107,7 @@ class Reporter:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class LoadProgress:
     """A replica's state for a version, its start, and the reason of a failure."""
 
     state: ReplicaState
@@ -122,24 +122,24 @@ def progress_of(
     fetching_since: datetime | None,
     started_at: datetime,
     unloaded_since: datetime | None = None,
-) -> Progress:
+) -> LoadProgress:
     """Return the state of a replica for a version of which it holds `held`.
 
     `unloaded_since` is given for a version that loads at its next request.
     """
     if fetching_since is not None:
-        return Progress(ReplicaState.LOADING, fetching_since)
+        return LoadProgress(ReplicaState.LOADING, fetching_since)
     if failure is not None:
-        return Progress(ReplicaState.FAILED, failure.since, failure.reason)
+        return LoadProgress(ReplicaState.FAILED, failure.since, failure.reason)
     if held is None and unloaded_since is not None:
-        return Progress(ReplicaState.UNLOADED, unloaded_since)
+        return LoadProgress(ReplicaState.UNLOADED, unloaded_since)
     if held is None:
-        return Progress(ReplicaState.LOADING, started_at)
-    return Progress(ReplicaState.SERVING, held.loaded_at)
+        return LoadProgress(ReplicaState.LOADING, started_at)
+    return LoadProgress(ReplicaState.SERVING, held.loaded_at)
 
 
 def report_of(
-    desired: DesiredVersion, held: LoadedModel | None, progress: Progress, *, others: dict[str, dict[str, str]]
+    desired: DesiredVersion, held: LoadedModel | None, progress: LoadProgress, *, others: dict[str, dict[str, str]]
 ) -> ModelReport:
     """Return a replica's report of a model: the desired version, the loaded version, and the state."""
     return ModelReport(
@@ -156,6 +156,6 @@ def report_of(
     )
 
 
-def report_of_other(desired: DesiredVersion, progress: Progress) -> dict[str, str]:
+def report_of_other(desired: DesiredVersion, progress: LoadProgress) -> dict[str, str]:
     """Return a replica's report of a version that is not the active one."""
     return {"state": str(progress.state), "digest": desired.digest, "reason": progress.reason}

@@ -21,7 +21,7 @@ ROLL_UP_SECONDS = 300.0
 MAX_WAITING_MINUTES = 120
 EVENTS = PauseEvents("usage_paused", "usage_resumed", next="The minutes wait, and are written later.")
 
-Source = Callable[[], Mapping[VersionKey, Usage]]
+UsageSource = Callable[[], Mapping[VersionKey, Usage]]
 
 
 def minute_of(moment: datetime) -> datetime:
@@ -32,7 +32,7 @@ def minute_of(moment: datetime) -> datetime:
 class UsageReporter:
     """Writes the windows in its own thread, because a validation in the maintenance loop takes minutes."""
 
-    def __init__(self, replica: str, source: Source) -> None:
+    def __init__(self, replica: str, source: UsageSource) -> None:
         """Report for `replica` the counts of `source` by version since the process started."""
         self._replica = replica
         self._source = source

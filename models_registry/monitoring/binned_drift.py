@@ -12,8 +12,8 @@ from models_registry.monitoring.drift import (
     METHODS,
     SEED,
     SHUFFLES,
+    ColumnComparison,
     ColumnDrift,
-    Comparison,
     jensen_shannon_of_counts,
     judge,
 )
@@ -24,7 +24,7 @@ def binned_drift(bins: ColumnBins, current: Sequence[int]) -> ColumnDrift:
     """Compare a column's counts by bin with its reference's, by the Jensen-Shannon distance."""
     reference = bins.reference
     return judge(
-        Comparison(
+        ColumnComparison(
             METHODS[CATEGORY],
             rows=(sum(current), sum(reference)),
             missing=(current[-1], reference[-1]),

@@ -57,7 +57,7 @@ class ColumnDrift:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ColumnComparison:
     """The values of a column on both sides, served values first in each pair, and their comparison.
 
     `distance` is the effect size, `chance` the result of random samples, and `refusal` the reason if both are missing.
@@ -84,7 +84,7 @@ def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) ->
         return TOO_MANY_CATEGORIES if has_many else ""
 
     return judge(
-        Comparison(
+        ColumnComparison(
             METHODS[kind],
             rows=(len(current), len(reference)),
             missing=(len(current) - len(values), len(reference) - len(reference_values)),
@@ -96,7 +96,7 @@ def column_drift(reference: Sequence[Any], current: Sequence[Any], kind: str) ->
     )
 
 
-def judge(compared: Comparison) -> ColumnDrift:
+def judge(compared: ColumnComparison) -> ColumnDrift:
     """Return the verdict on a column.
 
     A column has drifted if its effect size is above the threshold and above chance. It has also drifted if the share

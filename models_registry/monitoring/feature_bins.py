@@ -91,7 +91,7 @@ class ColumnBins:
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureBins:
+class VersionBins:
     """The bins of a version's columns, the predictions last."""
 
     columns: tuple[ColumnBins, ...]
@@ -101,7 +101,7 @@ class FeatureBins:
         return [asdict(column) for column in self.columns]
 
     @classmethod
-    def from_json(cls, value: Sequence[Mapping[str, Any]]) -> FeatureBins:
+    def from_json(cls, value: Sequence[Mapping[str, Any]]) -> VersionBins:
         """Return the bins from `to_json`'s form."""
         return cls(
             tuple(
@@ -131,7 +131,7 @@ def countable_features(schema: Schema) -> list[tuple[int, Feature]]:
     return [item for item in enumerate(schema.inputs[:MAX_FEATURES]) if item[1].type in KINDS]
 
 
-def bins_of(schema: Schema, rows: Matrix, labels: Matrix | None) -> FeatureBins:
+def bins_of(schema: Schema, rows: Matrix, labels: Matrix | None) -> VersionBins:
     """Return the bins for columns of reference rows from `as_matrix`; columns without bins are omitted.
 
     `labels` are the predictions for the rows, None if unknown.
@@ -140,7 +140,7 @@ def bins_of(schema: Schema, rows: Matrix, labels: Matrix | None) -> FeatureBins:
     if labels is not None and schema.has_one_label:
         kind = Feature("", "float" if schema.kind == "regressor" else "string")
         found.append(_bins(kind, None, labels))
-    return FeatureBins(tuple(column for column in found if column is not None))
+    return VersionBins(tuple(column for column in found if column is not None))
 
 
 def as_matrix(rows: Any) -> Matrix:

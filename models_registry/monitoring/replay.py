@@ -19,7 +19,7 @@ Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RowDifference:
     """The difference of a row's predictions. `size` sorts the rows: 0 if there is no change."""
 
     row: int
@@ -56,17 +56,17 @@ def compare(
     }
 
 
-def _difference(row: int, before: Replayed, after: Replayed, *, tolerance: float, spread: float) -> Difference:
+def _difference(row: int, before: Replayed, after: Replayed, *, tolerance: float, spread: float) -> RowDifference:
     has_problem = row in before.problems, row in after.problems
     if any(has_problem):
-        return Difference(row, 0.0 if all(has_problem) else math.inf)
+        return RowDifference(row, 0.0 if all(has_problem) else math.inf)
     old, new = _flat(before.predictions[row]), _flat(after.predictions[row])
     if len(old) != len(new):
-        return Difference(row, math.inf)
+        return RowDifference(row, math.inf)
     sizes = [_size(one, other, tolerance=tolerance, spread=spread) for one, other in zip(old, new, strict=True)]
     size = max(sizes, default=0.0)
     # Of changed labels, those come first for which both versions are confident.
-    return Difference(row, size + _certainty(before, row) + _certainty(after, row) if size else 0.0)
+    return RowDifference(row, size + _certainty(before, row) + _certainty(after, row) if size else 0.0)
 
 
 def _size(old: Any, new: Any, *, tolerance: float, spread: float) -> float:

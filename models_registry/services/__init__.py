@@ -47,7 +47,7 @@ from models_registry.services.canaries import (
     start_canary,
     wait_for_canary,
 )
-from models_registry.services.canary_watch import Comparison, compare, watch_canaries
+from models_registry.services.canary_watch import CanaryComparison, compare, watch_canaries
 from models_registry.services.captures import read_captures, set_capture
 from models_registry.services.catalogue import (
     get_model,
@@ -139,8 +139,8 @@ from models_registry.services.webhooks import deliver_due, record_event
 __all__ = [
     "MAX_BAKE_MINUTES",
     "WINDOWS",
+    "CanaryComparison",
     "CandidateReplica",
-    "Comparison",
     "DesiredState",
     "DesiredStateChanges",
     "DesiredStateSums",

@@ -24,7 +24,7 @@ WRITTEN_AFTER = timedelta(seconds=75)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CanaryComparison:
     """Statistics of both versions since the split started, and the guardrails' results."""
 
     active: Usage
@@ -42,14 +42,14 @@ class Comparison:
         return tuple(finding for finding in self.findings if finding.state == "waiting")
 
 
-def compare(canary: Canary) -> Comparison:
+def compare(canary: Canary) -> CanaryComparison:
     """Return statistics of both versions since the split started; empty before."""
     if canary.traffic_at is None:
-        return Comparison(Usage(), Usage(), tuple(judge(canary.guardrails, active=Usage(), candidate=Usage())))
+        return CanaryComparison(Usage(), Usage(), tuple(judge(canary.guardrails, active=Usage(), candidate=Usage())))
     since = canary.traffic_at.replace(second=0, microsecond=0)
     active = usage_since(canary.active_version, since, canary.ended_at)
     candidate = usage_since(canary.version, since, canary.ended_at)
-    return Comparison(active, candidate, tuple(judge(canary.guardrails, active=active, candidate=candidate)))
+    return CanaryComparison(active, candidate, tuple(judge(canary.guardrails, active=active, candidate=candidate)))
 
 
 def watch_canaries(now: datetime | None = None) -> None:
@@ -75,7 +75,7 @@ def _judge(canary: Canary, now: datetime) -> None:
         log.warning("canary_not_promoted", model=canary.model.name, reason=str(error))
 
 
-def _passed(canary: Canary, comparison: Comparison) -> str:
+def _passed(canary: Canary, comparison: CanaryComparison) -> str:
     kept = f" {' '.join(item.sentence for item in comparison.findings)}" if comparison.findings else ""
     requests = f"{comparison.candidate.requests} requests"
     return f"No guardrail was broken in {canary.bake_minutes:g} minutes and {requests}.{kept}"

@@ -39,14 +39,14 @@ def discover(storage: VersionedStorage | None = None, *, by: str = "", only: str
     """
     storage = storage or conf.storage()
     result = DiscoveryResult()
-    comparison = compare(storage, only=only)
-    if comparison.changes or comparison.gone:
+    differences = compare(storage, only=only)
+    if differences.changes or differences.gone:
         require_shared_storage(storage)
-    result.ignored += comparison.ignored
-    for change in comparison.in_order_of_writing():
+    result.ignored += differences.ignored
+    for change in differences.in_order_of_writing():
         content = change.content or read_folder(storage, change.name)
         _record(register_model(change.name), content, result, by=by)
-    _mark_missing(comparison.gone, result)
+    _mark_missing(differences.gone, result)
     for version in result.found:
         log.info("found", model=version.model.name, version=version.number, key=version.storage_key)
     return result

@@ -10,10 +10,9 @@ import structlog
 from django.db import connection, transaction
 
 from models_registry.artifacts.schema import Schema
-from models_registry.models import FeatureBins as BinsRecord
-from models_registry.models import ModelVersion, RegisteredModel
+from models_registry.models import FeatureBins, ModelVersion, RegisteredModel
 from models_registry.monitoring.drift import MIN_ROWS
-from models_registry.monitoring.feature_bins import MAX_FEATURES, FeatureBins, as_column, bins_of, countable_features
+from models_registry.monitoring.feature_bins import MAX_FEATURES, VersionBins, as_column, bins_of, countable_features
 from models_registry.services.references import Reference, feature_value, reference_of
 
 log = structlog.get_logger(__name__)
@@ -29,7 +28,7 @@ class StoredBins:
     pk: int
     source: str
     rows: int
-    bins: FeatureBins
+    bins: VersionBins
 
 
 def store_bins(version: ModelVersion) -> None:
@@ -41,14 +40,14 @@ def store_bins(version: ModelVersion) -> None:
     bins = _reference_bins(version, reference)
     if bins is None:
         return
-    found = BinsRecord.objects.filter(version=version).first()
-    if found is not None and FeatureBins.from_json(found.columns) == bins:
+    found = FeatureBins.objects.filter(version=version).first()
+    if found is not None and VersionBins.from_json(found.columns) == bins:
         return
-    source = BinsRecord.Source.FILE if version.reference else BinsRecord.Source.SAMPLE
+    source = FeatureBins.Source.FILE if version.reference else FeatureBins.Source.SAMPLE
     with transaction.atomic():
         if found is not None:
             found.delete()
-        BinsRecord.objects.get_or_create(
+        FeatureBins.objects.get_or_create(
             version=version, defaults={"source": source, "rows": len(reference.instances), "columns": bins.to_json()}
         )
 
@@ -70,12 +69,12 @@ def try_to_store_bins(version: ModelVersion) -> None:
 
 def read_bin_ids(version_ids: Iterable[int]) -> dict[int, int]:
     """Return the ids of these versions' bins by version id, with one query."""
-    return dict(BinsRecord.objects.filter(version__in=list(version_ids)).values_list("version_id", "pk"))
+    return dict(FeatureBins.objects.filter(version__in=list(version_ids)).values_list("version_id", "pk"))
 
 
 def read_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
     """Return the bins of these versions by version id, with one query."""
-    records = BinsRecord.objects.filter(version__in=list(version_ids))
+    records = FeatureBins.objects.filter(version__in=list(version_ids))
     return {record.version_id: _stored(record) for record in records}
 
 
@@ -92,7 +91,7 @@ def prepare_bins(version_ids: Iterable[int]) -> dict[int, StoredBins]:
     return found | read_bins(version.pk for version in lacking)
 
 
-def keep_first_rows(version_id: int, bins: FeatureBins, rows: int) -> StoredBins | None:
+def keep_first_rows(version_id: int, bins: VersionBins, rows: int) -> StoredBins | None:
     """Store `bins` of the first `rows` served rows, unless the version has bins; return its bins.
 
     The first of several workers decides. None if the version no longer exists.
@@ -102,10 +101,10 @@ def keep_first_rows(version_id: int, bins: FeatureBins, rows: int) -> StoredBins
         return None
     # Columns that the prediction log hides are hidden here too: bins contain category names.
     hidden = hidden_columns(version.model)
-    bins = FeatureBins(tuple(column for column in bins.columns if column.position is None or column.name not in hidden))
-    record, is_new = BinsRecord.objects.get_or_create(
+    bins = VersionBins(tuple(column for column in bins.columns if column.position is None or column.name not in hidden))
+    record, is_new = FeatureBins.objects.get_or_create(
         version=version,
-        defaults={"source": BinsRecord.Source.SERVED, "rows": rows, "columns": bins.to_json()},
+        defaults={"source": FeatureBins.Source.SERVED, "rows": rows, "columns": bins.to_json()},
     )
     if is_new:
         log.info("first_rows_kept", model=version.model.name, version=version.number, rows=rows)
@@ -120,12 +119,12 @@ def hidden_columns(model: RegisteredModel) -> set[str]:
 def drop_hidden_bins(model: RegisteredModel) -> None:
     """Delete bins from served rows that include a newly hidden column; they are created again without it."""
     hidden = hidden_columns(model)
-    for record in BinsRecord.objects.filter(version__model=model, source=BinsRecord.Source.SERVED):
-        if any(column.name in hidden for column in FeatureBins.from_json(record.columns).columns):
+    for record in FeatureBins.objects.filter(version__model=model, source=FeatureBins.Source.SERVED):
+        if any(column.name in hidden for column in VersionBins.from_json(record.columns).columns):
             record.delete()
 
 
-def _reference_bins(version: ModelVersion, reference: Reference) -> FeatureBins | None:
+def _reference_bins(version: ModelVersion, reference: Reference) -> VersionBins | None:
     """Return the bins of a reference; None if it has too few rows, or the model's features are not counted."""
     if not version.schema or len(reference.instances) < MIN_ROWS:
         return None
@@ -140,5 +139,5 @@ def _reference_bins(version: ModelVersion, reference: Reference) -> FeatureBins 
     return bins_of(schema, np.column_stack(columns), as_column(reference.predictions) if has_predictions else None)
 
 
-def _stored(record: BinsRecord) -> StoredBins:
-    return StoredBins(record.pk, record.source, record.rows, FeatureBins.from_json(record.columns))
+def _stored(record: FeatureBins) -> StoredBins:
+    return StoredBins(record.pk, record.source, record.rows, VersionBins.from_json(record.columns))

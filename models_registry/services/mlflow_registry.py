@@ -39,7 +39,7 @@ _MAX_ANSWER_BYTES = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MlflowSource:
     """An alias of a registered model on a tracking server; `address` may include a user and a password."""
 
     address: str
@@ -54,7 +54,7 @@ class Source:
         return f"{urlunsplit((parts.scheme, place, parts.path, '', ''))}#{self.model}@{self.alias}"
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> MlflowSource:
     """Return the source in `<tracking uri>#<model>@<alias>`; RequestError for another form."""
     address, _, rest = text.partition("#")
     model, _, alias = rest.rpartition("@")
@@ -64,7 +64,7 @@ def parse_source(text: str) -> Source:
             f"MODELS_MLFLOW_URI holds {text!r}; expected <tracking uri>#<model>@<alias>, such as "
             "http://mlflow:5000#churn@champion."
         )
-    return Source(address.rstrip("/"), unquote(model), unquote(alias))
+    return MlflowSource(address.rstrip("/"), unquote(model), unquote(alias))
 
 
 def follow_mlflow(*, by: str = "") -> list[str]:
@@ -82,7 +82,7 @@ def follow_mlflow(*, by: str = "") -> list[str]:
     return failures
 
 
-def _follow(source: Source, *, by: str) -> None:
+def _follow(source: MlflowSource, *, by: str) -> None:
     check_name(source.model)
     # Discovery ignores archived models: each pass would store the same version again.
     require_publishable(source.model)
@@ -96,7 +96,7 @@ def _follow(source: Source, *, by: str) -> None:
     discover(only=source.model, by=by)
 
 
-def _folder_of(source: Source, version: dict[str, Any]) -> str:
+def _folder_of(source: MlflowSource, version: dict[str, Any]) -> str:
     """Return the directory for one version of one server: a recreated registry starts again at number one."""
     number = str(version.get("version", ""))
     told = [
@@ -149,7 +149,7 @@ def _manifest(server: Server, version: dict[str, Any]) -> Manifest:
 class Server:
     """A client of MLflow's tracking server, for its REST API."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: MlflowSource) -> None:
         """Prepare the HTTP client; no request is sent yet."""
         self._source = source
         self._session = requests.Session()

@@ -76,7 +76,7 @@ class Change:
 
 
 @dataclass(slots=True)
-class Comparison:
+class StorageDifferences:
     """The differences: the models with new versions, and the ids of the missing versions."""
 
     changes: list[Change] = field(default_factory=list)
@@ -111,12 +111,12 @@ class Ignored:
         return [*self._sentences, *more]
 
 
-def compare(storage: VersionedStorage, *, only: str = "") -> Comparison:
+def compare(storage: VersionedStorage, *, only: str = "") -> StorageDifferences:
     """Return the differences between the storage and the registry, for all models or `only` one.
 
     Raises StorageError.
     """
-    found, ignored = Comparison(), Ignored()
+    found, ignored = StorageDifferences(), Ignored()
     # Versions that others register during the listing are not in it, but not missing.
     began = timezone.now()
     loose: list[StoredVersion] = []

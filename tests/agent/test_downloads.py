@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from models_registry.agent.downloads import Fetching, Source
+from models_registry.agent.downloads import ArtifactSource, Fetching
 from models_registry.artifacts.cache import ArtifactCache, CachedArtifact
 from models_registry.errors import StorageUnavailable
 from tests.support.waiting import eventually
@@ -42,7 +42,7 @@ def is_let_go(cache: ArtifactCache) -> bool:
 
 
 def begun(fetch, on_end=lambda: None) -> Fetching:
-    return Fetching("1", fetch, source=Source.STORAGE, on_end=on_end)
+    return Fetching("1", fetch, source=ArtifactSource.STORAGE, on_end=on_end)
 
 
 def refused() -> CachedArtifact:

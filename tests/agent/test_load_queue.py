@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from models_registry.agent.load_queue import REPLACED_SECONDS, Ended, Journal, LoadQueue
+from models_registry.agent.load_queue import REPLACED_SECONDS, FatalLoad, Journal, LoadQueue
 from models_registry.errors import BrokenArtifact
 from tests.support.databases import ROOT
 from tests.support.disks import needs_mount, small_disk
@@ -38,7 +38,7 @@ with LoadQueue(Path(sys.argv[1]), limit_seconds=60).turn("a"):
     ],
 )
 def test_the_pause_grows_with_what_the_deaths_have_cost(workers_before, took, expected_pause):
-    journal = Journal("a", began_at=1000, ended={"a": Ended(workers_before)} if workers_before else {})
+    journal = Journal("a", began_at=1000, ended={"a": FatalLoad(workers_before)} if workers_before else {})
     journal.note_death(1000 + took, limit_seconds=LIMIT)
     assert max(0, journal.ended["a"].retry_at - 1000 - took) == expected_pause
     assert journal.digest == ""

@@ -21,8 +21,7 @@ from models_registry.artifacts import reference as reading
 from models_registry.artifacts.inference import infer_schema
 from models_registry.errors import ManifestError, ObjectMissing
 from models_registry.models import FeatureBins, ModelVersion, ReferenceRows, State
-from models_registry.monitoring.feature_bins import ColumnBins
-from models_registry.monitoring.feature_bins import FeatureBins as Bins
+from models_registry.monitoring.feature_bins import ColumnBins, VersionBins
 from models_registry.services import feature_bins, references
 from tests.support.estimators import save
 from tests.support.registry import check
@@ -207,7 +206,7 @@ def test_verdict_does_not_depend_on_the_bins(answer, storage_directory, monkeypa
         if isinstance(answer, Exception):
             raise answer
         # No database takes it as JSON.
-        return Bins((ColumnBins("age", 0, "float", edges=(answer,)),))
+        return VersionBins((ColumnBins("age", 0, "float", edges=(answer,)),))
 
     monkeypatch.setattr(feature_bins, "bins_of", bins_of)
     with capture_logs() as logs:

@@ -16,7 +16,7 @@ from models_registry.monitoring.drift import MAX_CATEGORIES, MIN_ROWS
 from models_registry.monitoring.feature_bins import (
     MAX_FEATURES,
     MAX_WIDTH,
-    FeatureBins,
+    VersionBins,
     as_column,
     as_matrix,
     bins_of,
@@ -32,7 +32,7 @@ LABELS = np.array(["no", "yes"] * 200)
 def bins_for(values, kind="float", **given):
     schema = Schema((Feature("x", kind, **given),), container="objects", kind="classifier")
     found = bins_of(schema, as_column(list(values)).reshape(-1, 1), None)
-    assert FeatureBins.from_json(found.to_json()) == found
+    assert VersionBins.from_json(found.to_json()) == found
     return found.columns[0]
 
 

@@ -22,7 +22,7 @@ Margins = Callable[[Array], Array]
 CELLS_AT_ONCE = 4_000_000
 
 
-class Source(Protocol):
+class BoosterSource(Protocol):
     """A model of XGBoost or LightGBM, as decoded from the file."""
 
     model: BoostedModel
@@ -39,7 +39,7 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
     """
 
     model_: BoostedModel
-    source_: Source
+    source_: BoosterSource
     missing_: float = np.nan
     saw_sparse_: bool | None = None
     library_: Margins | None = None
@@ -57,7 +57,7 @@ class Boosted(BaseEstimator):  # type: ignore[misc]  # untyped library
         """Raise an error: a server does not train."""
         raise NotImplementedError(f"A {type(self).__name__} is not trained here.")
 
-    def take(self, source: Source, *, iterations: int | None, missing: Any = np.nan) -> None:
+    def take(self, source: BoosterSource, *, iterations: int | None, missing: Any = np.nan) -> None:
         """Predict with `source`, limited to its first `iterations`."""
         self.source_ = source
         self.model_ = source.model.kept(iterations)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.boosters.estimators import Boosted, Margins, Source
+from models_registry.artifacts.boosters.estimators import Boosted, BoosterSource, Margins
 from models_registry.artifacts.boosters.forest import Array
 from models_registry.artifacts.boosters.model import XGBOOST, BoostedModel
 from models_registry.artifacts.object_graph import walk
@@ -20,7 +20,7 @@ from models_registry.errors import BrokenArtifact
 MAX_NODES = 300_000
 
 
-def open_library(source: Source, *, iterations: int | None = None) -> Margins:
+def open_library(source: BoosterSource, *, iterations: int | None = None) -> Margins:
     """Return a function of the library from float64 rows to the sums before the link, shape (rows, outputs).
 
     `iterations` is the number of first iterations to use, None for all. Predictions use one thread. Raises
@@ -54,7 +54,7 @@ def _is_fit(value: Boosted) -> bool:
     return forest is not None and len(forest.feature) <= MAX_NODES
 
 
-def _xgboost(source: Source, iterations: int | None) -> Margins:
+def _xgboost(source: BoosterSource, iterations: int | None) -> Margins:
     from models_registry.artifacts.boosters.xgboost_copy import copy_of
 
     model, xgboost = source.model, _imported("xgboost")
@@ -74,7 +74,7 @@ def _xgboost(source: Source, iterations: int | None) -> Margins:
     return linear if model.forest is None else trees
 
 
-def _lightgbm(source: Source, iterations: int | None) -> Margins:
+def _lightgbm(source: BoosterSource, iterations: int | None) -> Margins:
     from models_registry.artifacts.boosters.lightgbm_text import copy_of
 
     model, lightgbm = source.model, _imported("lightgbm")

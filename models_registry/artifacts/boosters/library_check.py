@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models_registry.artifacts.boosters.estimators import Boosted, Source
+from models_registry.artifacts.boosters.estimators import Boosted, BoosterSource
 from models_registry.artifacts.boosters.forest import Array
 from models_registry.artifacts.boosters.library import open_library
 from models_registry.artifacts.boosters.model import LIGHTGBM, XGBOOST, BoostedModel
@@ -24,7 +24,7 @@ _TOLERANCES = {True: 2e-5, False: 1e-9}
 
 def check_with_library(objects: Iterable[Any]) -> None:
     """Raise NoPrediction if a booster among `objects` predicts other values than its library."""
-    sources: dict[int, Source] = {
+    sources: dict[int, BoosterSource] = {
         id(value.source_): value.source_
         for value in objects
         if isinstance(value, Boosted) and hasattr(value, "source_")
@@ -33,7 +33,7 @@ def check_with_library(objects: Iterable[Any]) -> None:
         check_source(source)
 
 
-def check_source(source: Source) -> None:
+def check_source(source: BoosterSource) -> None:
     """Raise NoPrediction if a model predicts other values than its library."""
     model = source.model
     rows = rows_for(model)
@@ -72,7 +72,7 @@ def rows_for(model: BoostedModel) -> Array:
     return rows
 
 
-def _answers_of_library(source: Source, rows: Array) -> Array:
+def _answers_of_library(source: BoosterSource, rows: Array) -> Array:
     """Return the library's margins; if it refuses the copy, the file is rejected."""
     name = {XGBOOST: "XGBoost", LIGHTGBM: "LightGBM"}[source.model.library]
     try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from models_registry.artifacts import codes
 from models_registry.artifacts.features import Feature
-from models_registry.artifacts.formats.onnx_inputs import Columns, GraphInput, read_inputs
+from models_registry.artifacts.formats.onnx_inputs import GraphColumns, GraphInput, read_inputs
 from models_registry.artifacts.formats.onnx_outputs import Binding, bind
 from models_registry.errors import ArtifactError, BrokenArtifact, UntrustedArtifact
 
@@ -75,7 +75,7 @@ class GraphRun:
     def __init__(self, session: Any, inputs: tuple[GraphInput, ...], batch: int | None) -> None:
         self.session = session
         self.inputs = inputs
-        self.columns = Columns(inputs)
+        self.columns = GraphColumns(inputs)
         self.batch = batch
 
     def __call__(self, rows: Any, outputs: tuple[str, ...]) -> dict[str, Any]:

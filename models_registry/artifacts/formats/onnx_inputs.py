@@ -98,7 +98,7 @@ def _shown(shape: Sequence[Any]) -> str:
     return f"[{', '.join('None' if size is None else str(size) for size in shape)}]"
 
 
-class Columns:
+class GraphColumns:
     """The columns of a table for the graph's inputs.
 
     Rows are an array of shape (rows, columns) in the inputs' order, or a DataFrame with the columns' names.

@@ -50,7 +50,7 @@ LIBRARIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class TaskEnd:
     """The end of a task's process: its exit status, negative for a signal, None after a timeout."""
 
     status: int | None
@@ -78,7 +78,7 @@ class ForkServer:
         paths: list[str],
         environment: Mapping[str, str],
         wall_seconds: float,
-    ) -> Ended | None:
+    ) -> TaskEnd | None:
         """Run the task with `files` (question, answer, errors); return None if no server could be started."""
         for _ in range(2):  # the server may have just ended after its idle time
             own, theirs = socket.socketpair()
@@ -90,10 +90,10 @@ class ForkServer:
                     continue
                 status = _line(own, wall_seconds)
                 if status is not None:
-                    return Ended(int(status or -9))
+                    return TaskEnd(int(status or -9))
                 own.shutdown(socket.SHUT_WR)
                 _line(own, END_SECONDS)
-                return Ended(None)
+                return TaskEnd(None)
         return None
 
     def _send(self, files: list[int], paths: list[str], environment: Mapping[str, str]) -> bool:
