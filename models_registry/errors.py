@@ -25,7 +25,7 @@ RegistryError
 │   ├── NothingToRollBackTo    no version was active before
 │   ├── NotSplittable          the traffic cannot be split as asked
 │   ├── NotShadowable          the version cannot be a shadow
-│   ├── NotDeletable           the version is not a rejected one, or is active
+│   ├── NotDeletable           the version is not rejected, or is in use
 │   ├── NoCanary               no canary is running
 │   ├── UnknownReplay          no replay of that number
 │   ├── NotExplainable         contributions to its answers are not known exactly
@@ -154,7 +154,7 @@ class NotShadowable(RequestError):
 
 
 class NotDeletable(RequestError):
-    """The version is not a rejected one, or is active."""
+    """The version is not rejected, or it is active, a running canary or a running shadow."""
 
 
 class NoCanary(RequestError):

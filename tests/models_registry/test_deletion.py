@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 from django.core.management import call_command
@@ -77,6 +78,27 @@ def test_active_version_is_kept_despite_a_later_rejection(storage_directory):
     ModelVersion.objects.filter(pk=one.pk).update(state=State.REJECTED, reason="x")
     with pytest.raises(NotDeletable, match="churn 1 is active"):
         services.delete_version(one, by="bea")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "name"),
+    [
+        (partial(services.start_canary, percent=10), services.end_canary, "canary"),
+        (services.start_shadow, services.end_shadow, "shadow"),
+    ],
+    ids=["canary", "shadow"],
+)
+def test_running_canary_or_shadow_is_kept_until_it_ends(storage_directory, start, end, name):
+    services.activate(version("churn", 1), by="ann")
+    two = version("churn", 2)
+    two.model.refresh_from_db()
+    start(two, by="ann")
+    ModelVersion.objects.filter(pk=two.pk).update(state=State.REJECTED, reason="x")
+    with pytest.raises(NotDeletable, match=f"churn 2 is a running {name}. End the {name} first"):
+        services.delete_version(two, by="bea")
+    end(two.model, by="ann")
+    services.delete_version(two, by="bea")
+    assert two.state == State.DELETED
 
 
 def test_a_deleted_version_is_not_activated(rejected):
