@@ -241,7 +241,11 @@ class RequestPipeline:
         return await _until_disconnected(predict, partial(context.disconnected, lambda: context.is_waiting))
 
     async def _predict(self, context: RequestContext, content: bytes) -> Reply:
-        """Answer while holding slots; a large or compressed body is parsed in a thread, not on the event loop."""
+        """Answer while holding slots.
+
+        A large or compressed body is parsed in a thread, not on the event loop. A slow compiled model predicts in a
+        thread.
+        """
         handler: Any = context.endpoint.handler
         encoding = context.request.content_encoding
         limit = max_body_bytes()
@@ -252,7 +256,9 @@ class RequestPipeline:
         finally:
             context.is_waiting = False
             context.waited_seconds = time.perf_counter() - began
-        if not encoding and len(content) <= MAX_PARSED_INLINE_BYTES:
+        loaded = _model_of(context, self.runtime.snapshot)
+        is_short = not encoding and len(content) <= MAX_PARSED_INLINE_BYTES
+        if is_short and not (loaded is not None and loaded.blocks_loop):
             try:
                 return await handler(self._call(content, context), self.runtime)  # type: ignore[no-any-return]
             finally:

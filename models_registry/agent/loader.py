@@ -157,6 +157,7 @@ class Preparation:
             samples=sample.instances[:SHOWN_SAMPLES] if sample else (),
             ranges=ranges(sample, schema) if sample else {},
             inline_max_bytes=inline_max_bytes(form.model, form.schema, sample) if is_inline and sample else 0,
+            blocks_loop=form.is_compiled and (row_seconds is not None or not _is_fast(form.runs)),
         )
 
     def _predictor(
@@ -312,6 +313,12 @@ def _figures(report: AccelerationReport) -> dict[str, Any]:
     kept = ("kind", "rows_verified", "tolerance", "largest_difference", "native_microseconds", "compiled_microseconds")
     body = report.to_json()
     return {name: body[name] for name in (*kept, "speedup", "native_from_rows") if body.get(name) is not None}
+
+
+def _is_fast(runs: dict[str, Any]) -> bool:
+    """Return whether the compiler measured a row that is fast enough for the event loop; False if it measured none."""
+    microseconds = runs.get("compiled_microseconds")
+    return microseconds is not None and microseconds <= INLINE_SECONDS * 1e6
 
 
 def warm_up(model: Any, schema: Schema, sample: Sample | None) -> float | None:

@@ -58,6 +58,8 @@ class LoadedModel:
     memory_bytes: int = 0
     # Bodies up to this size are predicted inline, on the event loop; 0 if one row takes too long.
     inline_max_bytes: int = 0
+    # Whether a call may be long and runs where it is awaited: above `inline_max_bytes` that must be a thread.
+    blocks_loop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,20 @@ def test_inline_body_length_is_timed(preparation, tmp_path, monkeypatch):
     assert inline_max_bytes(EqualPace(0.01, monkeypatch), compiled.schema, sample) == 0, "not even one"
 
 
+@pytest.mark.parametrize(
+    ("microseconds", "sample", "blocks"),
+    [(80.0, Sample(([0.0] * 4,)), True), (80.0, None, False), (900.0, None, True), (None, None, True)],
+)
+def test_call_that_may_be_long_blocks_the_loop(preparation, tmp_path, microseconds, sample, blocks):
+    path = save(forest(seed=1, trees=30), tmp_path / "forest.joblib")
+    version = version_of(path)
+    prepare(preparation, version, path, sample=sample)
+    with_timings(preparation, [], compiled_microseconds=microseconds)
+    assert prepare(preparation, version, path, sample=sample).blocks_loop == blocks
+    native = version_of(path, acceleration=False)
+    assert not prepare(preparation, native, path, sample=sample).blocks_loop, "the batcher calls it in a thread"
+
+
 def test_long_answers_lower_the_inline_row_limit(monkeypatch):
     quick = EqualPace(0, monkeypatch)
     inputs = tuple(Feature(f"x{index}") for index in range(10))

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+from mlapi import replica
 from mlapi.http.application import Application
 from mlapi.http.process import admission, pipeline
 from models_registry.artifacts.features import Feature
@@ -60,6 +61,36 @@ def full(host, load, monkeypatch):
 def load_quick(load, name="quick", **given):
     loaded = load(constant(2), name=name, schema=ONE_INPUT, inline_max_bytes=8_192, **given)
     return replace(loaded, predictor=UnbatchedPredictor(loaded.estimator))
+
+
+class ThreadNotingModel:
+    """Notes the thread of its last call."""
+
+    def predict(self, rows):
+        self.thread = threading.get_ident()
+        return rows[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("blocks_loop", "inline_max_bytes", "rows", "is_on_loop"),
+    [
+        (False, 0, 1, True),
+        (True, 0, 1, False),
+        (True, 100, 1, True),
+        (True, 100, 100, False),
+        (True, 100, 9_000, False),
+    ],
+)
+def test_slow_compiled_model_leaves_the_event_loop_free(load, blocks_loop, inline_max_bytes, rows, is_on_loop):
+    model = ThreadNotingModel()
+    loaded = load(model, schema=ONE_INPUT, blocks_loop=blocks_loop, inline_max_bytes=inline_max_bytes)
+    snapshot = replica.runtime.snapshot
+    unbatched = replace(loaded, predictor=UnbatchedPredictor(model))
+    replica.runtime.snapshot = replace(snapshot, models={"m": unbatched})
+    answer = AsgiClient(Application(pipeline, None)).post("/predict", {"instances": [[1]] * rows})
+    # The client's loop runs in the thread of this test.
+    assert (answer.status, model.thread == threading.get_ident()) == (200, is_on_loop)
+    assert admission.in_flight == 0
 
 
 @pytest.mark.parametrize("path", ["/predict", "/models/m/predict", "/models/m/versions/1/predict"])
