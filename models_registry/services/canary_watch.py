@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import structlog
 from django.utils import timezone
 
 from models_registry.errors import RegistryError
@@ -13,8 +12,6 @@ from models_registry.models import Canary
 from models_registry.monitoring.guardrails import Finding, judge
 from models_registry.monitoring.usage import Usage, usage_since
 from models_registry.services.canaries import open_traffic, promote, roll_back_canary
-
-log = structlog.get_logger(__name__)
 
 # The recorded users of automatic changes.
 BY_GUARDRAILS = "guardrails"
@@ -42,6 +39,15 @@ class CanaryComparison:
         return tuple(finding for finding in self.findings if finding.state == "waiting")
 
 
+@dataclass(frozen=True, slots=True)
+class NotPromoted:
+    """A canary whose bake time has passed and that could not be promoted, and the reason."""
+
+    canary_id: int
+    model: str
+    reason: str
+
+
 def compare(canary: Canary) -> CanaryComparison:
     """Return statistics of both versions since the split started; empty before."""
     if canary.traffic_at is None:
@@ -52,27 +58,32 @@ def compare(canary: Canary) -> CanaryComparison:
     return CanaryComparison(active, candidate, tuple(judge(canary.guardrails, active=active, candidate=candidate)))
 
 
-def watch_canaries(now: datetime | None = None) -> None:
-    """End or promote the canaries that are due; safe to repeat and to run concurrently."""
+def watch_canaries(now: datetime | None = None) -> frozenset[NotPromoted]:
+    """End or promote the canaries that are due; safe to repeat and to run concurrently.
+
+    Return those that could not be promoted; the next run tries again.
+    """
     open_traffic()
     answering = Canary.objects.filter(ended_at=None, traffic_at__isnull=False)
-    for canary in answering.select_related("model", "version", "active_version"):
-        _judge(canary, now or timezone.now())
+    canaries = answering.select_related("model", "version", "active_version")
+    results = [_judge(canary, now or timezone.now()) for canary in canaries]
+    return frozenset(result for result in results if result is not None)
 
 
-def _judge(canary: Canary, now: datetime) -> None:
+def _judge(canary: Canary, now: datetime) -> NotPromoted | None:
     comparison = compare(canary)
     if comparison.broken:
         roll_back_canary(canary, by=BY_GUARDRAILS, reason=" ".join(item.sentence for item in comparison.broken))
-        return
+        return None
     ends_at = canary.bake_ends_at
     if ends_at is None or now < ends_at + WRITTEN_AFTER or comparison.waiting:
-        return
+        return None
     try:
         promote(canary.model, by=BY_BAKE_TIME, reason=_passed(canary, comparison))
     except RegistryError as error:
-        # Another activation came first, or the version's object is missing; the next run handles it.
-        log.warning("canary_not_promoted", model=canary.model.name, reason=str(error))
+        # Another activation came first, or the version's object is missing.
+        return NotPromoted(canary.pk, canary.model.name, str(error))
+    return None
 
 
 def _passed(canary: Canary, comparison: CanaryComparison) -> str:
