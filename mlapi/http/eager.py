@@ -46,7 +46,12 @@ class _Started(Coroutine[Any, Any, None]):
 
     def send(self, value: Any) -> Any:
         awaited, self._awaited = self._awaited, _NOTHING
-        return self._coroutine.send(value) if awaited is _NOTHING else awaited
+        if awaited is _NOTHING:
+            return self._coroutine.send(value)
+        if asyncio.isfuture(awaited):
+            # `await` set it; the task of another coroutine that waits for the same future may have cleared it since.
+            awaited._asyncio_future_blocking = True
+        return awaited
 
     def throw(self, *error: Any) -> Any:
         self._awaited = _NOTHING

@@ -69,6 +69,23 @@ def test_awaited_future_may_be_ready_before_the_task():
     assert _run(work)
 
 
+def test_several_coroutines_wait_for_one_future():
+    seen: list[str] = []
+
+    async def answer(future: asyncio.Future[str]) -> None:
+        seen.append(await future)
+
+    async def work(loop: asyncio.AbstractEventLoop) -> Any:
+        future = loop.create_future()
+        tasks = [eager.start(answer(future), loop) for _ in range(3)]
+        loop.call_later(0.001, future.set_result, "ready")
+        await asyncio.gather(*tasks)
+
+    _run(work)
+
+    assert seen == ["ready"] * 3
+
+
 def test_a_failure_is_raised_where_the_coroutine_waits():
     seen: list[str] = []
 
