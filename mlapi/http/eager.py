@@ -43,13 +43,16 @@ class _Started(Coroutine[Any, Any, None]):
     def __init__(self, coroutine: Coroutine[Any, Any, None], awaited: Any) -> None:
         self._coroutine = coroutine
         self._awaited = awaited
+        if asyncio.isfuture(awaited):
+            # `await` sets this mark and a task clears it at once. Until there is a task, another coroutine may wait for
+            # the same future, which fails at a future that has the mark.
+            awaited._asyncio_future_blocking = False
 
     def send(self, value: Any) -> Any:
         awaited, self._awaited = self._awaited, _NOTHING
         if awaited is _NOTHING:
             return self._coroutine.send(value)
         if asyncio.isfuture(awaited):
-            # `await` set it; the task of another coroutine that waits for the same future may have cleared it since.
             awaited._asyncio_future_blocking = True
         return awaited
 
