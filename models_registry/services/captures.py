@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from django.db import transaction
 
 from models_registry.errors import RequestError
 from models_registry.inference.capture import EXCLUDE, HASH, Capture
@@ -63,7 +64,7 @@ def set_capture(
     if exclude is not None:
         model.refresh_from_db(fields=["capture_exclude"])
         drop_hidden_bins(model)
-    log.info("capture_changed", model=model.name, by=by, **values)
+    transaction.on_commit(lambda: log.info("capture_changed", model=model.name, by=by, **values))
 
 
 def _hidden(exclude: Sequence[Any]) -> tuple[tuple[str, str], ...]:

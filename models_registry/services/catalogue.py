@@ -86,7 +86,7 @@ def _named(model: RegisteredModel, alias: str) -> int:
 def set_policy(model: RegisteredModel, policy: str, *, by: str) -> None:
     """Set the policy: `manual`, or `latest`, which activates each version that passes its validation."""
     RegisteredModel.objects.filter(pk=model.pk).update(policy=Policy(policy))
-    log.info("policy_changed", model=model.name, policy=policy, by=by)
+    transaction.on_commit(lambda: log.info("policy_changed", model=model.name, policy=policy, by=by))
 
 
 def set_latest_canary(model: RegisteredModel, *, percent: float, bake_minutes: float, by: str) -> None:
@@ -110,4 +110,4 @@ def set_acceleration(model: RegisteredModel, acceleration: bool, *, by: str) -> 
 def set_description(model: RegisteredModel, description: str, *, by: str) -> None:
     """Set the description of `model`; a version's own description takes precedence."""
     RegisteredModel.objects.filter(pk=model.pk).update(description=description)
-    log.info("description_changed", model=model.name, by=by)
+    transaction.on_commit(lambda: log.info("description_changed", model=model.name, by=by))

@@ -48,7 +48,7 @@ def set_aliases(model: RegisteredModel, aliases: Mapping[str, Any], *, by: str) 
         row.save(update_fields=["aliases"])
         record_change(model.pk)
     model.aliases = row.aliases
-    log.info("aliases_changed", model=model.name, aliases=row.aliases, by=by)
+    transaction.on_commit(lambda: log.info("aliases_changed", model=model.name, aliases=row.aliases, by=by))
 
 
 def _require_kept(model: RegisteredModel, number: int) -> None:
@@ -89,4 +89,4 @@ def set_tags(model: RegisteredModel, tags: Any, *, by: str) -> None:
     kept = tags if isinstance(tags, dict) else list(dict.fromkeys(texts))
     RegisteredModel.objects.filter(pk=model.pk).update(tags=kept)
     model.tags = kept
-    log.info("tags_changed", model=model.name, tags=kept, by=by)
+    transaction.on_commit(lambda: log.info("tags_changed", model=model.name, tags=kept, by=by))

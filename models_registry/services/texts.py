@@ -37,7 +37,7 @@ def set_card(model: RegisteredModel, card: str, *, by: str) -> bool:
     card = _text("The model card", card, MAX_CARD_LENGTH)
     changed = _replace(model, "card", card, by)
     if changed:
-        log.info("card_changed", model=model.name, by=by)
+        transaction.on_commit(lambda: log.info("card_changed", model=model.name, by=by))
     return changed
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from django.contrib.auth.models import Group, User
+from structlog.testing import capture_logs
 
 from mlapi import replica
 from models_registry import services
@@ -63,6 +64,17 @@ def test_a_wrong_change_is_refused_whole(client, publisher, body, status, words)
     assert answer.status_code == status
     assert words in answer.json()["error"]
     assert RegisteredModel.objects.get().description == ""
+
+
+def test_only_kept_changes_are_logged(client, publisher, django_capture_on_commit_callbacks):
+    body = {"policy": "latest", "description": "new", "card": "# New", "tags": ["new"], "aliases": {"champion": 1}}
+    with capture_logs() as logs, django_capture_on_commit_callbacks(execute=True):
+        assert patch(client, **body, capture_exclude=["other"]).status_code == 400
+    assert [line["event"] for line in logs if line["event"].endswith("_changed")] == []
+    with capture_logs() as logs, django_capture_on_commit_callbacks(execute=True):
+        assert patch(client, **body, capture_percent=5).status_code == 200
+    changed = {line["event"] for line in logs if line["event"].endswith("_changed")}
+    assert changed == {f"{name}_changed" for name in ("policy", "description", "card", "tags", "aliases", "capture")}
 
 
 def test_a_change_takes_the_permission(client, publisher):
