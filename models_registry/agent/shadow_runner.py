@@ -22,6 +22,7 @@ from models_registry.agent.fleet import Fleet
 from models_registry.agent.lookout import Lookout
 from models_registry.artifacts.prediction_json import content_of
 from models_registry.artifacts.replaying import Replayed
+from models_registry.artifacts.sandbox import OF_MODELS
 from models_registry.errors import ArtifactError, StorageError
 from models_registry.inference.mirroring import MirroredCall
 from models_registry.inference.runtime import Runtime
@@ -38,6 +39,7 @@ MIN_PAUSE_SECONDS = 1.0
 # After a process that took one second, the shadow pauses for four seconds.
 PAUSE_SHARE = 4.0
 LOWEST_PRIORITY = 19
+ADVICE = OF_MODELS._replace(slow_cpu="Publish a faster model, or raise MLAPI_PREDICTION_SECONDS.")
 
 Slot = Callable[[], AbstractContextManager[bool]]
 
@@ -118,7 +120,11 @@ class ShadowRunner:
         problem = ""
         try:
             replayed = services.run_version(
-                shadow.version, rows, cpu_seconds=self._limit_seconds, niceness=LOWEST_PRIORITY
+                shadow.version,
+                rows,
+                cpu_seconds=self._limit_seconds,
+                niceness=LOWEST_PRIORITY,
+                advice=ADVICE,
             )
             counts = _counts(calls, rows, replayed)
         except ArtifactError as error:

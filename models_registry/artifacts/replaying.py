@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models_registry.artifacts import sandbox
-from models_registry.artifacts.sandbox import SandboxLimits
+from models_registry.artifacts.sandbox import FailureAdvice, SandboxLimits
 from models_registry.errors import ArtifactError
 
 TASK = "models_registry.artifacts.replay_task"
@@ -35,8 +35,9 @@ def run_over(
     *,
     trusted: frozenset[str] = frozenset(),
     allow_any_pickle: bool = False,
+    advice: FailureAdvice = sandbox.OF_MODELS,
 ) -> Replayed:
-    """Return the results of the artifact at `path` for `rows`; ArtifactError if its process fails."""
+    """Return the results of the artifact at `path` for `rows`; ArtifactError with `advice` if its process fails."""
     question = {
         "path": str(path.absolute()),
         "format": format,
@@ -48,7 +49,7 @@ def run_over(
     outcome = sandbox.run(TASK, question, limits)
     report = outcome.report
     if outcome.status != 0 or report is None:
-        raise ArtifactError(sandbox.describe_failure(outcome, limits, what="The replay"))
+        raise ArtifactError(sandbox.describe_failure(outcome, limits, what="The replay", advice=advice))
     return Replayed(
         report["predictions"],
         report["scores"],

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from models_registry import conf
 from models_registry.artifacts.replaying import Replayed, run_over
-from models_registry.artifacts.sandbox import SandboxLimits
+from models_registry.artifacts.sandbox import OF_MODELS, FailureAdvice, SandboxLimits
 from models_registry.artifacts.table import Table
 from models_registry.errors import RegistryError, RequestError, StorageError, UnknownReplay
 from models_registry.models import ModelVersion, RegisteredModel, Replay, State
@@ -190,11 +190,16 @@ def _recorded(table: Table) -> Replayed:
 
 
 def run_version(
-    version: ModelVersion, rows: list[Any], *, cpu_seconds: float | None = None, niceness: int = 10
+    version: ModelVersion,
+    rows: list[Any],
+    *,
+    cpu_seconds: float | None = None,
+    niceness: int = 10,
+    advice: FailureAdvice = OF_MODELS,
 ) -> Replayed:
     """Return the predictions of `version` for `rows` in the sandbox, within MODELS_CHECK_SECONDS or `cpu_seconds`.
 
-    Raises StorageError, or ArtifactError if it crashes, hangs or takes too much memory.
+    Raises StorageError, or ArtifactError with `advice` if it crashes, hangs or takes too much memory.
     """
     seconds = float(settings.MODELS_CHECK_SECONDS)
     limits = SandboxLimits(
@@ -212,6 +217,7 @@ def run_version(
             limits,
             trusted=conf.trusted_globals(),
             allow_any_pickle=settings.MODELS_ALLOW_ANY_PICKLE,
+            advice=advice,
         )
 
 

@@ -22,7 +22,7 @@ from models_registry.agent.shadow_runner import ShadowRunner
 from models_registry.artifacts.inference import infer_schema
 from models_registry.artifacts.prediction import Prediction
 from models_registry.inference.mirroring import MirroredCall, ShadowQueue, ShadowShare
-from tests.support.estimators import CRASH, SLEEP, constant, constant_label, crasher, save, sleeper
+from tests.support.estimators import BURN, CRASH, SLEEP, burner, constant, constant_label, crasher, save, sleeper
 from tests.support.registry import ready_version
 from tests.support.waiting import eventually
 
@@ -36,11 +36,11 @@ class Shadow:
     def __init__(self, load, directory) -> None:
         self._load = load
         self._directory = directory
-        self.runner = ShadowRunner(
-            replica.runtime, replica="r", poll_seconds=1, limit_seconds=30, slot=lambda: nullcontext(True)
-        )
 
-    def start(self, active, shadow, **given) -> None:
+    def start(self, active, shadow, *, limit_seconds=30, **given) -> None:
+        self.runner = ShadowRunner(
+            replica.runtime, replica="r", poll_seconds=1, limit_seconds=limit_seconds, slot=lambda: nullcontext(True)
+        )
         services.activate(ready_version(active, self._directory), by="x")
         ready_version(shadow, self._directory)
         model = services.get_model("m")
@@ -130,10 +130,20 @@ def test_a_shadow_that_crashes_or_hangs_ends_alone(host, shadow, settings, case)
     found, figures = shadow.step()
     assert counts(figures) == (2, 0, 0, 2, 0)
     assert problem in found.problem
+    assert ("MODELS_CHECK_SECONDS" in found.problem) is (problem == "timed out")
     settings.MODELS_CHECK_SECONDS = 60
     assert ask(host, [[0.0]]) == 200
     found, figures = shadow.step()
     assert (counts(figures), found.problem) == ((3, 1, 0, 2, 0), "")
+
+
+def test_shadow_at_its_cpu_limit_names_its_setting(host, shadow, settings):
+    settings.MODELS_TRUSTED_GLOBALS = frozenset({BURN})
+    shadow.start(constant(0, features=1), burner(), limit_seconds=1)
+    assert ask(host, [[60.0]]) == 200
+    problem = shadow.step()[0].problem
+    assert "more than 1 s of CPU time" in problem
+    assert problem.endswith("Publish a faster model, or raise MLAPI_PREDICTION_SECONDS.")
 
 
 def test_a_request_that_is_refused_is_not_copied(host, shadow):

@@ -66,6 +66,24 @@ def sleeper() -> Any:
     return model
 
 
+BURN = "tests.support.estimators.burn_by_value"
+
+
+def burn_by_value(rows: Any) -> Any:
+    """Take as many seconds of CPU time as the largest first value says."""
+    until = time.process_time() + max(float(row[0]) for row in rows)
+    while time.process_time() < until:
+        pass
+    return rows
+
+
+def burner() -> Any:
+    """Return a model that takes as many seconds of CPU time as its feature says."""
+    model = make_pipeline(FunctionTransformer(), DummyRegressor()).fit([[0.0]], [0.0])
+    model.steps[0] = ("burn", FunctionTransformer(burn_by_value).fit([[0.0]]))
+    return model
+
+
 HOLD = "tests.support.estimators.hold_by_value"
 
 

@@ -26,11 +26,15 @@ CRASH_ADVICE = "The artifact is damaged, crafted, or needs other versions; publi
 
 
 class FailureAdvice(NamedTuple):
-    """The next steps after a task that reached its limit of time or memory, or crashed."""
+    """The next steps after a task that reached its limit of time or memory, or crashed.
+
+    `slow_cpu` is the step after the limit of CPU time, if another setting than for `slow` sets it.
+    """
 
     slow: str
     large: str
     crash: str
+    slow_cpu: str = ""
 
 
 OF_MODELS = FailureAdvice(
@@ -207,7 +211,7 @@ def describe_failure(outcome: Outcome, limits: SandboxLimits, *, what: str, advi
     if -status == signal.SIGXCPU:
         return (
             f"{what} was ended by {named}: it took more than {limits.cpu_seconds:g} s of CPU time, {stage}. "
-            f"{advice.slow}"
+            f"{advice.slow_cpu or advice.slow}"
         )
     if -status == signal.SIGKILL:
         return f"{what} was ended by {named}, {stage}, probably because this machine ran out of memory. {advice.large}"
