@@ -13,6 +13,8 @@ from models_registry.models.registered_model import RegisteredModel
 
 # A version whose bytes could not be read is retried after this time; a person can retry it at once.
 POSTPONED_SECONDS = 30
+# The longest compilation (compilation/report.py).
+COMPILATION_SECONDS = 180
 # The large columns, which no list shows.
 DETAILS = ("parts", "manifest", "inspection", "schema", "sample", "report", "notes")
 
@@ -29,8 +31,9 @@ class State(models.TextChoices):
 
 
 def interrupted_checks_began_before() -> datetime:
-    """Return a limit in time: an unfinished validation that began before it counts as interrupted."""
-    seconds: float = 2 * settings.MODELS_CHECK_SECONDS + settings.MODELS_STORAGE_SECONDS
+    """Return a limit in time: a validation whose current step began before it counts as interrupted."""
+    # A compilation may wait for another one of the same artifact; a reference is downloaded, then read and predicted.
+    seconds: float = 2 * max(settings.MODELS_CHECK_SECONDS, COMPILATION_SECONDS) + settings.MODELS_STORAGE_SECONDS
     return timezone.now() - timedelta(seconds=seconds)
 
 
@@ -122,6 +125,7 @@ class ModelVersion(models.Model):
     found_at = models.DateTimeField(default=timezone.now)
     published_by = models.CharField(max_length=200, blank=True, default="")
     claimed_by = models.CharField(max_length=200, blank=True, default="")
+    # While it is checked: the start of the current step of its validation.
     claimed_at = models.DateTimeField(null=True, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True)
 

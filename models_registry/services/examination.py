@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from models_registry import conf
 from models_registry.artifacts import pack
@@ -70,12 +71,18 @@ def examine(version: ModelVersion) -> Findings:
         manifest = _read_manifest(version, findings)
         if manifest.steps is not None and not version.parts:
             _pin(version, manifest.steps, findings)
+        _begin_step(version)
         artifact = fetch_artifact(version)
     except ArtifactError as error:
         return findings.reject(str(error))
     findings.values["digest"] = artifact.digest
     with artifact:
         return _verdict_on(version, artifact, manifest, findings)
+
+
+def _begin_step(version: ModelVersion) -> None:
+    """Renew the claim: a validation may take longer in all than a claim lasts, but no step does."""
+    ModelVersion.objects.filter(pk=version.pk, state=State.CHECKING).update(claimed_at=timezone.now())
 
 
 def _pin(version: ModelVersion, steps: tuple[str, ...], findings: Findings) -> None:
@@ -136,6 +143,7 @@ def _examine_artifact(
 
     warning = _check_signature(version, artifact)
     memory_bytes = settings.MODELS_CHECK_MEMORY_MB * 1_000_000
+    _begin_step(version)
     inspection = inspect_in_sandbox(
         artifact.path, version.format, max_claimed_bytes=memory_bytes, seconds=settings.MODELS_CHECK_SECONDS
     )
@@ -156,6 +164,7 @@ def _examine_artifact(
     )
     if reasons:
         return findings.reject(" ".join(reasons))
+    _begin_step(version)
     report = run_load_test(
         LoadTestRequest(
             path=artifact.path,
@@ -245,6 +254,7 @@ def _keep_reference(version: ModelVersion, name: str | None, artifact: CachedArt
     if name is None:
         findings.values["reference"] = None
         return
+    _begin_step(version)
     pinned, findings.reference = examine_reference(version, name, artifact, findings.values["schema"])
     findings.values["reference"] = pin_content(pinned)
     if findings.values["sample"] is None:
@@ -271,6 +281,7 @@ def _compile_ahead(version: ModelVersion, artifact: CachedArtifact, findings: Fi
     from models_registry.compilation import AccelerationRequest, accelerate
 
     sample = findings.values["sample"]
+    _begin_step(version)
     verdict = accelerate(
         AccelerationRequest(
             artifact=artifact.path,

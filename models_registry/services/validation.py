@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
-from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -202,17 +201,15 @@ def _store(version: ModelVersion, findings: Findings) -> None:
     )
 
 
-def check_now(version: ModelVersion, *, holder: str, timeout_seconds: float | None = None) -> ModelVersion:
+def check_now(version: ModelVersion, *, holder: str) -> ModelVersion:
     """Return `version` with its verdict, from this process or from the replica that claimed it first.
 
-    Raises RequestError if there is no verdict after `timeout_seconds`, by default twice MODELS_CHECK_SECONDS.
+    This process takes over a validation that counts as interrupted, so the wait ends.
     """
-    deadline = time.monotonic() + (timeout_seconds or 2 * settings.MODELS_CHECK_SECONDS)
-    while time.monotonic() < deadline:
+    while True:
         if _claim(version, holder):
             return check_version(version)
         version.refresh_from_db()
         if version.state not in {State.FOUND, State.CHECKING}:
             return version
         time.sleep(0.2)
-    raise RequestError(f"{version} is still being checked by {version.claimed_by}. Look again in a minute.")

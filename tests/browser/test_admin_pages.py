@@ -202,11 +202,13 @@ def test_version_page_polls_only_until_the_verdict(open_page, digits):
     # Nobody reloads from here on.
     page.evaluate("window.isTheSamePage = true")
     ModelVersion.objects.filter(pk=target.pk).update(state="checking", claimed_by="r1", claimed_at=timezone.now())
-    expect(page.get_by_text(re.compile("The validation started .* on r1"))).to_be_visible(timeout=4_000)
+    expect(page.get_by_text(re.compile("The validation is running on r1. Its current step started"))).to_be_visible(
+        timeout=4_000
+    )
     ModelVersion.objects.filter(pk=target.pk).update(state="ready", checked_at=timezone.now())
     expect(page.get_by_role("link", name="Activate", exact=True)).to_be_visible()
     expect(page.locator("#live-status")).to_have_text("digits 3: Ready.")
-    expect(page.get_by_text("The validation started")).to_have_count(0)
+    expect(page.get_by_text("The validation is running")).to_have_count(0)
     assert page.evaluate("window.isTheSamePage")
     until_the_verdict = len(asked)
     page.wait_for_timeout(2_500)  # more than twice as long as it waits between two questions

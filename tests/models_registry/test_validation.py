@@ -18,12 +18,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from models_registry import services
+from models_registry import compilation, services
 from models_registry.agent.maintenance import MaintenanceLoop
-from models_registry.artifacts import load_test
+from models_registry.artifacts import inspection, load_test
 from models_registry.errors import DiskUnavailable, NotActivatable, StorageUnavailable
-from models_registry.models import POSTPONED_SECONDS, ModelVersion, State
-from tests.support.estimators import constant, forest, save
+from models_registry.models import POSTPONED_SECONDS, ModelVersion, State, interrupted_checks_began_before
+from models_registry.services import examination
+from tests.support.estimators import constant, constant_tree, forest, save
 from tests.support.registry import check
 
 pytestmark = pytest.mark.django_db
@@ -252,6 +253,51 @@ def test_one_checker_at_a_time(storage_directory):
     ModelVersion.objects.update(state=State.CHECKING, claimed_by="other", claimed_at=version.found_at)
     ModelVersion.objects.update(claimed_at=timezone.now())
     assert services.check_next("me") is None
+
+
+STEPS = {
+    "fetch_artifact": examination,
+    "inspect_in_sandbox": inspection,
+    "run_load_test": load_test,
+    "examine_reference": examination,
+    "accelerate": compilation,
+}
+
+
+def test_each_step_renews_the_claim(storage_directory, monkeypatch):
+    artifact = save(constant_tree(1), storage_directory / "m/a.joblib")
+    (storage_directory / "m/rows.csv").write_text("x0,x1\n1,2\n3,4\n")
+    artifact.with_name("a.joblib.manifest.json").write_text('{"reference": "rows.csv"}')
+    services.discover()
+    taken = {}
+
+    def end_the_claim() -> None:
+        ModelVersion.objects.update(state=State.CHECKING, claimed_at=timezone.now() - timedelta(hours=1))
+
+    def watched(name: str, run):
+        def step(*args, **given):
+            taken[name] = services.has_version_to_check()
+            end_the_claim()
+            return run(*args, **given)
+
+        return step
+
+    for name, module in STEPS.items():
+        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    version = ModelVersion.objects.get()
+    end_the_claim()
+    assert services.check_version(version).state == State.READY
+    assert taken == dict.fromkeys(STEPS, False)
+
+
+def test_check_now_waits_for_an_interrupted_validation(storage_directory, settings):
+    settings.MODELS_CHECK_SECONDS = 1
+    save(constant(1), storage_directory / "m/a.joblib")
+    services.discover()
+    claimed_at = interrupted_checks_began_before() + timedelta(seconds=2.5)
+    ModelVersion.objects.update(state=State.CHECKING, claimed_by="other", claimed_at=claimed_at)
+    # A busy machine may need more than the second.
+    assert services.check_now(ModelVersion.objects.get(), holder="me").state in {State.READY, State.REJECTED}
 
 
 def test_latest_does_not_undo_what_a_person_decided(storage_directory, settings):
