@@ -23,10 +23,10 @@ QUICK := tests/test_docs.py tests/test_names.py tests/test_vocabulary.py tests/r
 # Where tests touch the database; those of a page in a browser show the same on both.
 DATABASE_TESTS := $(addprefix tests/,agent e2e mlapi models_registry monitoring scoring)
 
-# Two processes for each processor: tests with services wait as long as they compute. Beside them, the fewer tests on
-# PostgreSQL have one process for two processors.
+# Two processes for each processor: tests with services wait as long as they compute. One in four is on PostgreSQL.
 BY_MODULE := --dist loadscope --no-loadscope-reorder
 SPREAD := -n $(shell expr 2 \* $$(nproc)) $(BY_MODULE)
+ON_SQLITE := -n $(shell expr \( 3 \* $$(nproc) + 1 \) / 2) $(BY_MODULE)
 ON_POSTGRESQL := -n $(shell expr \( $$(nproc) + 1 \) / 2) $(BY_MODULE)
 
 .PHONY: help run test test-sqlite test-pg others quick check types bench bench-scale templates deploy destroy lock clean
@@ -47,7 +47,7 @@ test: $(VENV)/.installed-dev ## every check, then the tests, on SQLite and on Po
 others: $(VENV)/.browser $(OTHERS) $(PEERS) ## other environments, and the browser
 
 test-sqlite: ## the tests, on SQLite
-	$(BIN)/pytest $(SPREAD)
+	$(BIN)/pytest $(ON_SQLITE)
 
 # Its output comes at its end, apart from that of the tests on SQLite.
 test-pg: ## those that touch the database, on PostgreSQL
