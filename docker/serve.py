@@ -56,9 +56,9 @@ def serving_environment(given: Mapping[str, str], *, is_sagemaker: bool) -> dict
         "PORT": "8080",
         # A key's first folder names the model, so this model is called "model".
         "MODELS_STORAGE": _SAGEMAKER_MODELS.parent.as_uri(),
-        # Nobody can activate versions in such a container.
+        # Users cannot activate versions in such a container.
         "MODELS_POLICY": "latest",
-        # Only SageMaker can reach the container. Nobody signs in to the admin, so the key need not outlive a restart.
+        # Only SageMaker can reach the container. No user signs in to the admin, so the key need not outlive a restart.
         "DJANGO_ALLOWED_HOSTS": "*",
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
     }

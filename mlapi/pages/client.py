@@ -34,7 +34,7 @@ PIECE_BYTES = 1 << 18
 TIMEOUT_SECONDS = 120
 # How long one request waits for a result; load balancers close a connection after 60 s.
 WAIT_SECONDS = 20
-# A service without the model answers 503 with Retry-After for as long as nobody activates it.
+# A service without the model answers 503 with Retry-After until a user activates it.
 MAX_RETRY_SECONDS = 120
 # States of a version whose validation has not ended.
 OPEN_STATES = ("found", "checking")

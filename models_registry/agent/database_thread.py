@@ -45,11 +45,11 @@ class DatabaseThread(PeriodicThread):
         self._idle = OfProcess.connections
         self._is_paused = False
 
-    def stop(self, *, join_seconds: float = JOIN_SECONDS) -> None:
-        """Stop after the current step; wait at most `join_seconds` for it."""
+    def stop(self, *, join_seconds: float = JOIN_SECONDS) -> bool:
+        """Stop after the current step; wait at most `join_seconds` for it. Return whether the thread has ended."""
         # The last step is not repeated, so its connection is tested first.
         self._idle.distrust()
-        super().stop(join_seconds=join_seconds)
+        return super().stop(join_seconds=join_seconds)
 
     def _run(self) -> None:
         with self._idle.kept():

@@ -63,12 +63,15 @@ class PeriodicThread:
         if wait_seconds:
             self._has_stepped.wait(wait_seconds)
 
-    def stop(self, *, join_seconds: float = JOIN_SECONDS) -> None:
-        """Stop after the current step; wait at most `join_seconds` for it."""
+    def stop(self, *, join_seconds: float = JOIN_SECONDS) -> bool:
+        """Stop after the current step; wait at most `join_seconds` for it. Return whether the thread has ended."""
         self._stopping.set()
         self._wake.set()
-        if self._thread is not None and join_seconds:
+        if self._thread is None:
+            return True
+        if join_seconds:
             self._thread.join(join_seconds)
+        return not self._thread.is_alive()
 
     def wake(self) -> None:
         """End the current pause, or skip the next one."""

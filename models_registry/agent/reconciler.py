@@ -36,6 +36,8 @@ from models_registry.storage import VersionedStorage
 
 log = structlog.get_logger(__name__)
 
+# A little longer than SQLite waits for a lock. A replica that is not signed off counts as live until its timeout.
+SIGN_OFF_SECONDS = 25.0
 # A quarter of the shortest time after which a silent replica counts as gone.
 BEAT_SECONDS = conf.MIN_REPLICA_TIMEOUT_SECONDS / 4
 
@@ -117,7 +119,8 @@ class Reconciler:
         """Stop, and remove this replica from the registry."""
         self._lookout.stop()
         self._heartbeat.stop()
-        self._thread.stop()
+        if not self._thread.stop(join_seconds=SIGN_OFF_SECONDS):
+            self._note_not_signed_off(f"The last step takes longer than {SIGN_OFF_SECONDS:g} s.")
 
     def reconcile(self) -> None:
         """Start all changes towards the desired state, and report the changed models."""
@@ -251,7 +254,10 @@ class Reconciler:
         try:
             services.forget_replica(self.replica_id)
         except DatabaseError as error:
-            log.warning("replica_not_signed_off", replica=self.replica_id, error=str(error))
+            self._note_not_signed_off(str(error))
+
+    def _note_not_signed_off(self, error: str) -> None:
+        log.warning("replica_not_signed_off", replica=self.replica_id, error=error)
 
     def _note_database(self, *, away: bool, error: Exception | None = None) -> None:
         if away and not self._database_is_away:

@@ -81,8 +81,12 @@ def examine(version: ModelVersion) -> Findings:
 
 
 def _begin_step(version: ModelVersion) -> None:
-    """Renew the claim: a validation may take longer in all than a claim lasts, but no step does."""
-    ModelVersion.objects.filter(pk=version.pk, state=State.CHECKING).update(claimed_at=timezone.now())
+    """Renew the claim: a validation may take longer in all than a claim lasts, but no step does.
+
+    Another process may have claimed the version since: its claim stays as it is.
+    """
+    own = ModelVersion.objects.filter(pk=version.pk, state=State.CHECKING, claimed_by=version.claimed_by)
+    own.update(claimed_at=timezone.now())
 
 
 def _pin(version: ModelVersion, steps: tuple[str, ...], findings: Findings) -> None:

@@ -157,6 +157,7 @@ def _claim(version: ModelVersion, holder: str) -> bool:
         .update(state=State.CHECKING, reason="", claimed_by=holder, claimed_at=timezone.now())
     )
     if claimed:
+        version.claimed_by = holder
         RegisteredModel.objects.filter(pk=version.model_id).update(check_began_at=timezone.now())
     return bool(claimed)
 

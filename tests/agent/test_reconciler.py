@@ -13,6 +13,7 @@ import pytest
 from models_registry import conf, services
 from models_registry.agent.lookout import Lookout
 from models_registry.agent.pending_loads import FETCHED_AT_ONCE
+from models_registry.agent.periodic import JOIN_SECONDS
 from models_registry.artifacts.cache import ArtifactCache
 from models_registry.models import ModelVersion, Replica
 from models_registry.storage import VersionedFileSystemStorage
@@ -48,6 +49,22 @@ def serve(directory: Path, number: int, name: str, version: int = 1) -> None:
     """Publish and activate a version."""
     publish(directory, number, name)
     activate(version, name)
+
+
+def test_replica_that_stops_waits_for_its_sign_off(reconciler, monkeypatch):
+    is_unlocked, forget = threading.Event(), services.forget_replica
+
+    def forget_after_a_lock(replica_id: str) -> None:
+        assert is_unlocked.wait(20)
+        forget(replica_id)
+
+    monkeypatch.setattr(services, "forget_replica", forget_after_a_lock)
+    reconciler.start(wait_seconds=20)
+    assert Replica.objects.count() == 1
+    # Another process holds the lock of the database for longer than other loops are waited for.
+    threading.Timer(JOIN_SECONDS + 0.5, is_unlocked.set).start()
+    reconciler.stop()
+    assert Replica.objects.count() == 0
 
 
 def test_a_replica_is_heard_of_while_it_loads(reconciler, storage_directory, tmp_path):

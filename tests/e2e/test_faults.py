@@ -187,7 +187,7 @@ def test_b_activated_while_a_still_downloads_is_final(new_service, tmp_path):
 
 
 def opened_for_writing(pipe: Path) -> int | None:
-    """Return a descriptor of a named pipe, or None while nobody reads from it."""
+    """Return a descriptor of a named pipe, or None while no process reads from it."""
     try:
         return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:

@@ -243,7 +243,7 @@ def test_term_under_load_lets_what_is_under_way_end(new_service, publish_constan
         "Refused" in failure or "RemoteDisconnected" in failure or "Reset" in failure for failure in clients.failures
     )
     assert "Traceback" not in service.log()
-    assert service.list_models()[0]["replicas"]["live"] == 0
+    assert service.list_models()[0]["replicas"]["live"] == 0, service.log()[-5000:]
 
 
 def test_new_versions_are_found_and_checked_without_being_asked(new_service, tmp_path):

@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 
 POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-CLIENT: contextvars.ContextVar[str] = contextvars.ContextVar("client", default="nobody")
+CLIENT: contextvars.ContextVar[str] = contextvars.ContextVar("client", default="no client")
 
 
 def _rounds(act: Callable[[Callable[[], None]], None]) -> list[int]:
@@ -169,7 +169,7 @@ def test_pipelined_request_shares_no_context(first, second):
 
     asyncio.run(work())
 
-    assert seen == ["nobody"] * 3
+    assert seen == ["no client"] * 3
 
 
 def test_client_that_leaves_before_its_turn_counts_as_left(load, monkeypatch):

@@ -290,6 +290,26 @@ def test_each_step_renews_the_claim(storage_directory, monkeypatch):
     assert taken == dict.fromkeys(STEPS, False)
 
 
+def test_lost_claim_is_not_renewed(storage_directory, monkeypatch):
+    save(constant_tree(1), storage_directory / "m/a.joblib")
+    services.discover()
+    began_at, seen = timezone.now() - timedelta(minutes=1), []
+    inspect, run = inspection.inspect_in_sandbox, load_test.run_load_test
+
+    def lose_the_claim(*args, **given):
+        ModelVersion.objects.update(claimed_by="another", claimed_at=began_at)
+        return inspect(*args, **given)
+
+    def look(*args, **given):
+        seen.append(ModelVersion.objects.get().claimed_at)
+        return run(*args, **given)
+
+    monkeypatch.setattr(inspection, "inspect_in_sandbox", lose_the_claim)
+    monkeypatch.setattr(load_test, "run_load_test", look)
+    services.check_next("me")
+    assert seen == [began_at]
+
+
 def test_check_now_waits_for_an_interrupted_validation(storage_directory, settings):
     settings.MODELS_CHECK_SECONDS = 1
     save(constant(1), storage_directory / "m/a.joblib")

@@ -23,7 +23,7 @@ def until_read(*connections: socket.socket) -> None:
 
 
 def _ports_with_unread_bytes() -> set[int]:
-    """Return the ports from which bytes were sent that nobody has read, by the kernel's table of TCP connections."""
+    """Return the ports from which bytes were sent that are not read yet, by the kernel's table of TCP connections."""
     unread = set()
     for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]:
         local, remote, _, queues = line.split()[1:5]

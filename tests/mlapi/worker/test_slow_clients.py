@@ -155,6 +155,6 @@ def test_non_reading_caller_finally_gets_the_whole_answer(service):
                 time.sleep(0.0005)
         except BlockingIOError:
             pass
-        assert service.get("/health")[0] == 200, "who reads nothing blocks nobody"
+        assert service.get("/health")[0] == 200, "a client that reads nothing blocks no other"
         connection.settimeout(20)
         assert {status for status, _, _ in receive(connection, count)} == {200}
