@@ -25,11 +25,12 @@ marks = []
 for turn in range({turns}):
     number = 1 + turn % {versions}
     model = services.get_model("m")
+    # Before the activation: a worker may serve the version before `activate` returns here.
+    begun = time.time()
     services.activate(services.get_version(model, number), by="test")
-    activated = time.time()
     final = services.wait_for_rollout(model, timeout_seconds=30, poll_seconds=0.02)
     assert final.is_complete and final.live == {replicas}, final
-    marks.append((activated, time.time(), number))
+    marks.append((begun, time.time(), number))
 print(json.dumps(marks))
 """
 
@@ -78,7 +79,7 @@ class Clients:
 
 
 def in_turn(service, *, turns: int, versions: int, replicas: int) -> list[tuple[float, float, int]]:
-    """Activate versions in turn, each until every replica serves it; return when, until when, which."""
+    """Activate versions in turn, each until every replica serves it; return begin, end and number of each rollout."""
     code = IN_TURN.format(turns=turns, versions=versions, replicas=replicas)
     marks: list[tuple[float, float, int]] = json.loads(service.manage("shell", "-v", "0", "-c", code).stdout)
     return marks
